@@ -1,0 +1,125 @@
+//! Runs the example programs for real.
+
+use std::{env::consts::EXE_SUFFIX, fs, path::Path, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use super::Outcome;
+use crate::{
+    process::{Stream, cargo, program, root, run as run_command, run_watched},
+    workspace::Workspace,
+};
+
+/// How long one example may run.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The runs of the example programs. Each package below `examples/` has at least one.
+///
+/// To add one, run the program and copy lines from the end of its output that hold on every
+/// machine: no times, no random names.
+static EXAMPLES: &[Example] = &[
+    Example {
+        package: "email",
+        args: &[],
+        says: &[],
+    },
+    Example {
+        package: "orders",
+        args: &["--store", "memory"],
+        says: &[],
+    },
+    Example {
+        package: "service",
+        args: &[],
+        says: &[],
+    },
+];
+
+/// One run of an example program.
+#[derive(Debug)]
+struct Example {
+    /// The package, whose program has the same name.
+    package: &'static str,
+    args: &'static [&'static str],
+    /// What the output must contain, in this order.
+    says: &'static [&'static str],
+}
+
+pub(super) fn run(workspace: &Workspace) -> Result<Outcome> {
+    let packages = example_packages(workspace);
+    for package in &packages {
+        ensure!(
+            EXAMPLES.iter().any(|example| example.package == *package),
+            "the example `{package}` is run by nobody: add it to `EXAMPLES` in {}",
+            file!()
+        );
+    }
+    let selection = packages.iter().flat_map(|package| ["--package", package]);
+    run_command(cargo(["build"]).args(selection))?;
+    for example in EXAMPLES {
+        check(example, &workspace.target)?;
+    }
+    Ok(Outcome::Passed(Some(format!(
+        "examples: {} programs run",
+        EXAMPLES.len()
+    ))))
+}
+
+fn example_packages(workspace: &Workspace) -> Vec<&str> {
+    let folder = root().join("examples");
+    let packages = workspace.packages.iter();
+    packages
+        .filter(|package| package.folder().starts_with(&folder))
+        .map(|p| &*p.name)
+        .collect()
+}
+
+/// Runs an example in an empty folder, so that no file of an earlier run changes what it says.
+fn check(example: &Example, target: &Path) -> Result<()> {
+    let folder = target.join("xtask/examples").join(example.package);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let path = target
+        .join("debug")
+        .join(format!("{}{EXE_SUFFIX}", example.package));
+    let mut command = program(path);
+    command.args(example.args).current_dir(&folder);
+    let output = run_watched(&mut command, Stream::Stdout, LIMIT)?;
+    let missing = first_missing(&output, example.says);
+    ensure!(
+        missing.is_none(),
+        "the example `{}` did not say {missing:?}",
+        example.package
+    );
+    Ok(())
+}
+
+/// Finds the first text that does not follow the ones before it.
+fn first_missing<'t>(output: &str, texts: &[&'t str]) -> Option<&'t str> {
+    let mut rest = output;
+    for text in texts {
+        match rest.split_once(text) {
+            Some((_, after)) => rest = after,
+            None => return Some(text),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_looked_for_in_their_order() {
+        let output = "first call: executed\nsecond call: replayed\n";
+        assert_eq!(first_missing(output, &["executed", "replayed"]), None);
+        assert_eq!(
+            first_missing(output, &["replayed", "executed"]),
+            Some("executed")
+        );
+        assert_eq!(first_missing(output, &[]), None);
+    }
+}
