@@ -1,0 +1,280 @@
+//! Tokens of a valid operation. Nothing can fail here, and what can be a function of the core is one.
+
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprReference, Path, Token, Type};
+
+use crate::duration::Length;
+use crate::fingerprint::Fingerprint;
+use crate::key::Key;
+use crate::operation::Operation;
+use crate::policy::Setting;
+use crate::shape::Kind;
+use crate::template::{Part, Template};
+
+// Input:
+//     #[idempotent(key = order.id, ttl = "24h", engine = self.engine)]
+//     async fn charge(&self, order: Order) -> Result<Receipt, Error> { body }
+//
+// Output:
+//     async fn charge(&self, order: Order) -> Result<Receipt, Error> {
+//         static __SITE: Site = Site::new(concat!(module_path!(), "::charge"), file!(), line!());
+//         let operation = __private::operation(__private::engine(&self.engine), &__SITE)
+//             .key(&order.id)
+//             .fingerprint_args(|args| args.arg("order", &order))
+//             .ttl(Duration::from_secs(86400));
+//         match operation.begin().await {
+//             Start::Return(reply) => reply,
+//             Start::Run(running) => running.finish(async move { body }).await,
+//         }
+//     }
+pub(crate) fn expand(operation: &Operation) -> TokenStream {
+    let Operation {
+        attrs,
+        vis,
+        sig,
+        body,
+        shape,
+        ..
+    } = operation;
+    let span = generated_at(sig.ident.span());
+    let block = match &shape.kind {
+        Kind::Async => {
+            let mut future = quote_spanned!(span=> async move);
+            // The user's own braces: rustc then reports a broken body there, and only there.
+            body.brace.surround(&mut future, |block| {
+                pin_type(&shape.reply).to_tokens(block);
+                body.tokens.to_tokens(block);
+            });
+            run(operation, &future)
+        }
+        Kind::Boxed {
+            before,
+            pin,
+            future,
+        } => {
+            let run = run(operation, future);
+            quote_spanned!(span=> #(#before)* #pin(async move { #run }))
+        }
+    };
+    let inner_attrs = &body.attrs;
+    quote_spanned!(span=> #(#attrs)* #vis #sig { #(#inner_attrs)* #block })
+}
+
+/// Points at the user's code, and still counts as generated, so that lints leave it alone.
+fn generated_at(user: Span) -> Span {
+    Span::mixed_site().located_at(user)
+}
+
+/// Claims the key, and runs `future` if that is to be done.
+fn run(operation: &Operation, future: &impl ToTokens) -> TokenStream {
+    let name = &operation.sig.ident;
+    let span = generated_at(name.span());
+    let private = private(operation, span);
+    let scope = if let Some(scope) = &operation.scope {
+        scope.to_token_stream()
+    } else {
+        let name = format!("::{}", name.unraw());
+        quote_spanned!(span=> #private::core::concat!(#private::core::module_path!(), #name))
+    };
+    let build = build(operation);
+    let begin = begin(operation);
+    let finish = finish(operation);
+    let mut run = quote_spanned!(span=> __running.#finish(#future).await);
+    if let Some(ctx) = &operation.ctx {
+        run = quote_spanned!(span=> { let #ctx = __running.attempt(); #run });
+    }
+    quote_spanned! {span=>
+        static __SITE: #private::Site =
+            #private::Site::new(#scope, #private::core::file!(), #private::core::line!());
+        let __operation = #build;
+        match __operation.#begin.await {
+            #private::Start::Return(__reply) => __reply,
+            #private::Start::Run(__running) => #run,
+        }
+    }
+}
+
+/// The builder of the operation, told everything that the attribute says.
+fn build(operation: &Operation) -> TokenStream {
+    let span = generated_at(operation.sig.ident.span());
+    let private = private(operation, span);
+    let engine = if let Some(engine) = &operation.engine {
+        let engine = reference(engine);
+        quote_spanned!(span=> #private::engine(#engine))
+    } else {
+        quote_spanned!(span=> #private::installed())
+    };
+    let key = match &operation.key {
+        Key::Expr(key) => key_reference(key),
+        Key::Template(template) => template_reference(operation, template),
+    };
+    let fingerprint = fingerprint(&operation.fingerprint, span);
+    let settings = operation
+        .settings
+        .iter()
+        .map(|setting| self::setting(operation, setting));
+    quote_spanned! {span=>
+        #private::operation(#engine, &__SITE).key(#key) #fingerprint #(#settings)*
+    }
+}
+
+fn fingerprint(fingerprint: &Fingerprint, span: Span) -> Option<TokenStream> {
+    match fingerprint {
+        Fingerprint::None => None,
+        Fingerprint::Value(value) => {
+            let value = reference(value);
+            Some(quote_spanned!(span=> .fingerprint(#value)))
+        }
+        Fingerprint::Arguments(names) => {
+            let args = names.iter().map(|name| {
+                // A type that cannot be part of a fingerprint is reported at the argument.
+                let span = generated_at(name.span());
+                let text = name.unraw().to_string();
+                quote_spanned!(span=> .arg(#text, &#name))
+            });
+            Some(quote_spanned!(span=> .fingerprint_args(|__args| __args #(#args)*)))
+        }
+    }
+}
+
+fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {
+    let span = generated_at(operation.sig.ident.span());
+    let private = private(operation, span);
+    match setting {
+        Setting::Length { method, length } => {
+            let length = self::length(&private, length);
+            Some(quote_spanned!(span=> .#method(#length)))
+        }
+        Setting::Word {
+            method,
+            kind,
+            variant,
+        } => Some(quote_spanned!(span=> .#method(#private::#kind::#variant))),
+        Setting::Wait(limit) => {
+            let limit = length(&private, limit);
+            Some(quote_spanned!(span=> .on_conflict(#private::OnConflict::Wait(#limit))))
+        }
+        Setting::RecordErrors(word) => {
+            let span = generated_at(*word);
+            Some(quote_spanned!(span=> .record_errors()))
+        }
+        Setting::RecordErrorsIf(function) => {
+            let span = generated_at(function.span());
+            Some(quote_spanned!(span=> .record_errors_if(#function)))
+        }
+        Setting::Verify(_) | Setting::Detach(_) => None,
+    }
+}
+
+/// The call that claims the key. A return type that cannot be replayed is reported where it stands.
+fn begin(operation: &Operation) -> TokenStream {
+    let span = generated_at(operation.shape.reply.span());
+    let verify = operation.settings.iter().find_map(|setting| match setting {
+        Setting::Verify(future) => Some(future),
+        _ => None,
+    });
+    if let Some(future) = verify {
+        quote_spanned!(span=> begin_verified(|| #future))
+    } else {
+        quote_spanned!(span=> begin())
+    }
+}
+
+/// The method that runs the body.
+fn finish(operation: &Operation) -> Ident {
+    let detach = operation.settings.iter().find_map(|setting| match setting {
+        Setting::Detach(word) => Some(*word),
+        _ => None,
+    });
+    if let Some(word) = detach {
+        // A body that borrows cannot outlive its caller: rustc says so at the word.
+        Ident::new("finish_detached", generated_at(word))
+    } else {
+        Ident::new("finish", generated_at(operation.sig.ident.span()))
+    }
+}
+
+/// Tells rustc what the body returns, so that `?` and `return` know, and a wrong `return` is
+/// reported where it stands.
+fn pin_type(reply: &Type) -> TokenStream {
+    let span = generated_at(reply.span());
+    quote_spanned! {span=>
+        if false {
+            let __never: #reply = loop {};
+            return __never;
+        }
+    }
+}
+
+fn length(private: &TokenStream, length: &Length) -> TokenStream {
+    match length {
+        Length::Millis(millis) if millis % 1_000 == 0 => {
+            let secs = Literal::u64_unsuffixed(millis / 1_000);
+            quote!(#private::Duration::from_secs(#secs))
+        }
+        Length::Millis(millis) => {
+            let millis = Literal::u64_unsuffixed(*millis);
+            quote!(#private::Duration::from_millis(#millis))
+        }
+        Length::Expr(expr) => expr.to_token_stream(),
+    }
+}
+
+/// A reference to the key. The parts of a tuple are referred to one by one: a tuple of them would
+/// move them out of the arguments.
+fn key_reference(key: &Expr) -> TokenStream {
+    let Expr::Tuple(tuple) = key else {
+        return reference(key);
+    };
+    let span = generated_at(key.span());
+    let parts = tuple.elems.iter().map(key_reference);
+    quote_spanned!(span=> &(#(#parts,)*))
+}
+
+fn template_reference(operation: &Operation, template: &Template) -> TokenStream {
+    let span = generated_at(template.span);
+    let private = private(operation, span);
+    let ends = template.ends();
+    let parts = template.parts.iter().map(|part| match part {
+        Part::Text(text) => quote_spanned!(span=> .text(#text)),
+        Part::Value(value) => {
+            let value = reference(value);
+            quote_spanned!(span=> .value(#value))
+        }
+    });
+    quote_spanned!(span=> &#private::KeyTemplate::new(#ends) #(#parts)*)
+}
+
+/// `&expr`, or `&(expr)` where that is needed.
+fn reference(expr: &Expr) -> TokenStream {
+    let reference = ExprReference {
+        attrs: Vec::new(),
+        and_token: Token![&](generated_at(expr.span())),
+        mutability: None,
+        expr: Box::new(expr.clone()),
+    };
+    reference.to_token_stream()
+}
+
+/// The path of what the core keeps for expansions, pointing at `span`.
+fn private(operation: &Operation, span: Span) -> TokenStream {
+    let krate = match &operation.krate {
+        None => quote_spanned!(span=> ::idempotency),
+        Some(path) => located_at(path, span),
+    };
+    quote_spanned!(span=> #krate::__private)
+}
+
+/// The user's path, which keeps its meaning and points elsewhere.
+fn located_at(path: &Path, span: Span) -> TokenStream {
+    let tokens = path.to_token_stream().into_iter();
+    tokens
+        .map(|mut token| {
+            token.set_span(token.span().located_at(span));
+            token
+        })
+        .collect()
+}

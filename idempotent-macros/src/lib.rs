@@ -1,0 +1,54 @@
+//! The `#[idempotent]` attribute of [`idempotency`](https://docs.rs/idempotency), where it is
+//! documented.
+//!
+//! An attribute is expanded in three phases, each with a type of its own: tokens are parsed into
+//! [`Args`](args::Args) and an [`FnItem`](item::FnItem), which know the grammar; these are validated
+//! into an [`Operation`](operation::Operation), which knows what may be combined with what; and that
+//! is expanded into tokens, which cannot fail. An error of the first two phases is reported beside
+//! the function as its author wrote it.
+
+mod args;
+mod duration;
+mod errors;
+mod expand;
+mod fallback;
+mod fingerprint;
+mod item;
+mod key;
+mod operation;
+mod policy;
+mod shape;
+mod suggest;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use syn::Result;
+
+use crate::operation::Operation;
+
+/// Makes an async function return the answer of its first call with the same key.
+#[proc_macro_attribute]
+pub fn idempotent(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    attribute(args.into(), &item.into()).into()
+}
+
+fn attribute(args: TokenStream, item: &TokenStream) -> TokenStream {
+    match try_expand(args, item.clone()) {
+        Ok(expanded) => expanded,
+        // Callers, and the editor, keep the function they know.
+        Err(error) => fallback::expand(item, &error),
+    }
+}
+
+fn try_expand(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let item = syn::parse2(item)?;
+    let args = syn::parse2(args)?;
+    let operation = Operation::new(args, item)?;
+    Ok(expand::expand(&operation))
+}

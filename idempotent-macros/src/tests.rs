@@ -1,0 +1,296 @@
+//! What the attribute expands to, for a person to read.
+
+use expect_test::{Expect, expect};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+fn check(args: TokenStream, item: &TokenStream, expected: &Expect) {
+    let expanded = crate::attribute(args, item).to_string();
+    // The path is the same everywhere; without it, the code is as a person would write it.
+    let expanded = expanded.replace(":: idempotency :: __private :: ", "");
+    let file = syn::parse_str(&expanded).unwrap();
+    expected.assert_eq(&prettyplease::unparse(&file));
+}
+
+/// The usual case: what is not said is up to the engine.
+#[test]
+fn a_function() {
+    check(
+        quote!(
+            key = "{order.customer}:{order.id}",
+            ttl = "24h",
+            engine = engine,
+            skip(db)
+        ),
+        &quote! {
+            /// Creates an order.
+            pub(crate) async fn create(engine: &Engine, db: &Db, order: NewOrder) -> Result<Order, OrderError> {
+                db.insert(&order).await
+            }
+        },
+        &expect![[r#"
+            /// Creates an order.
+            pub(crate) async fn create(
+                engine: &Engine,
+                db: &Db,
+                order: NewOrder,
+            ) -> Result<Order, OrderError> {
+                static __SITE: Site = Site::new(
+                    core::concat!(core::module_path!(), "::create"),
+                    core::file!(),
+                    core::line!(),
+                );
+                let __operation = operation(engine(&engine), &__SITE)
+                    .key(&KeyTemplate::new(":").value(&order.customer).text(":").value(&order.id))
+                    .fingerprint_args(|__args| __args.arg("order", &order))
+                    .ttl(Duration::from_secs(86400));
+                match __operation.begin().await {
+                    Start::Return(__reply) => __reply,
+                    Start::Run(__running) => {
+                        __running
+                            .finish(async move {
+                                if false {
+                                    let __never: Result<Order, OrderError> = loop {};
+                                    return __never;
+                                }
+                                db.insert(&order).await
+                            })
+                            .await
+                    }
+                }
+            }
+        "#]],
+    );
+}
+
+/// The engine of a method is usually a field, and arguments are used by the names they bind.
+#[test]
+fn a_method_with_patterns() {
+    check(
+        quote!(key = (self.tenant, id), engine = self.engine),
+        &quote! {
+            async fn rename(&mut self, Id(id): Id, _: Audit, mut name: String) -> Result<(), Error> {
+                name.push('!');
+                self.names.insert(id, name).ok_or(Error::Missing)
+            }
+        },
+        &expect![[r#"
+            async fn rename(&mut self, Id(id): Id, _: Audit, mut name: String) -> Result<(), Error> {
+                static __SITE: Site = Site::new(
+                    core::concat!(core::module_path!(), "::rename"),
+                    core::file!(),
+                    core::line!(),
+                );
+                let __operation = operation(engine(&self.engine), &__SITE)
+                    .key(&(&self.tenant, &id))
+                    .fingerprint_args(|__args| __args.arg("id", &id).arg("name", &name));
+                match __operation.begin().await {
+                    Start::Return(__reply) => __reply,
+                    Start::Run(__running) => {
+                        __running
+                            .finish(async move {
+                                if false {
+                                    let __never: Result<(), Error> = loop {};
+                                    return __never;
+                                }
+                                name.push('!');
+                                self.names.insert(id, name).ok_or(Error::Missing)
+                            })
+                            .await
+                    }
+                }
+            }
+        "#]],
+    );
+}
+
+/// Everything that can be said.
+#[test]
+fn every_policy() {
+    check(
+        quote! {
+            crate = crate::idem,
+            key = Key::fixed("nightly"),
+            scope = "reports.nightly",
+            ttl = config.ttl,
+            lease = "90s",
+            engine = config.engine(),
+            fingerprint = &config.day,
+            on_conflict = wait("250ms"),
+            on_error = classify,
+            on_abandoned = verify(find_report(&config)),
+            on_cancel = detach,
+            on_panic = release,
+            on_store_failure = run_unprotected,
+            on_unrecorded = return,
+            ctx = run,
+        },
+        &quote! {
+            async fn nightly(config: Config) -> Result<Report, Error> {
+                run.step("build", |_| build(config)).await
+            }
+        },
+        &expect![[r#"
+            async fn nightly(config: Config) -> Result<Report, Error> {
+                static __SITE: crate::idem::__private::Site = crate::idem::__private::Site::new(
+                    "reports.nightly",
+                    crate::idem::__private::core::file!(),
+                    crate::idem::__private::core::line!(),
+                );
+                let __operation = crate::idem::__private::operation(
+                        crate::idem::__private::engine(&config.engine()),
+                        &__SITE,
+                    )
+                    .key(&Key::fixed("nightly"))
+                    .fingerprint(&&config.day)
+                    .lease(crate::idem::__private::Duration::from_secs(90))
+                    .ttl(config.ttl)
+                    .on_conflict(
+                        crate::idem::__private::OnConflict::Wait(
+                            crate::idem::__private::Duration::from_millis(250),
+                        ),
+                    )
+                    .record_errors_if(classify)
+                    .on_panic(crate::idem::__private::OnPanic::Release)
+                    .on_store_failure(crate::idem::__private::OnStoreFailure::RunUnprotected)
+                    .on_unrecorded(crate::idem::__private::OnUnrecorded::Return);
+                match __operation.begin_verified(|| find_report(&config)).await {
+                    crate::idem::__private::Start::Return(__reply) => __reply,
+                    crate::idem::__private::Start::Run(__running) => {
+                        let run = __running.attempt();
+                        __running
+                            .finish_detached(async move {
+                                if false {
+                                    let __never: Result<Report, Error> = loop {};
+                                    return __never;
+                                }
+                                run.step("build", |_| build(config)).await
+                            })
+                            .await
+                    }
+                }
+            }
+        "#]],
+    );
+}
+
+/// Without a fingerprint and without an engine.
+#[test]
+fn the_least() {
+    check(
+        quote!(key = id, fingerprint = none),
+        &quote! {
+            async fn cancel(id: u64) -> Result<(), Error> {
+                todo!()
+            }
+        },
+        &expect![[r#"
+            async fn cancel(id: u64) -> Result<(), Error> {
+                static __SITE: Site = Site::new(
+                    core::concat!(core::module_path!(), "::cancel"),
+                    core::file!(),
+                    core::line!(),
+                );
+                let __operation = operation(installed(), &__SITE).key(&id);
+                match __operation.begin().await {
+                    Start::Return(__reply) => __reply,
+                    Start::Run(__running) => {
+                        __running
+                            .finish(async move {
+                                if false {
+                                    let __never: Result<(), Error> = loop {};
+                                    return __never;
+                                }
+                                todo!()
+                            })
+                            .await
+                    }
+                }
+            }
+        "#]],
+    );
+}
+
+/// `#[async_trait]` has rewritten the method before the attribute sees it.
+#[test]
+fn an_async_trait_method() {
+    check(
+        quote!(key = id, engine = self.engine),
+        &quote! {
+            fn cancel<'life0, 'async_trait>(
+                &'life0 self,
+                id: u64,
+            ) -> ::core::pin::Pin<Box<dyn ::core::future::Future<Output = Result<(), Error>> + Send + 'async_trait>>
+            where
+                'life0: 'async_trait,
+            {
+                Box::pin(async move {
+                    let __self = self;
+                    let __ret: Result<(), Error> = { __self.db.cancel(id).await };
+                    __ret
+                })
+            }
+        },
+        &expect![[r#"
+            fn cancel<'life0, 'async_trait>(
+                &'life0 self,
+                id: u64,
+            ) -> ::core::pin::Pin<
+                Box<dyn ::core::future::Future<Output = Result<(), Error>> + Send + 'async_trait>,
+            >
+            where
+                'life0: 'async_trait,
+            {
+                Box::pin(async move {
+                    static __SITE: Site = Site::new(
+                        core::concat!(core::module_path!(), "::cancel"),
+                        core::file!(),
+                        core::line!(),
+                    );
+                    let __operation = operation(engine(&self.engine), &__SITE)
+                        .key(&id)
+                        .fingerprint_args(|__args| __args.arg("id", &id));
+                    match __operation.begin().await {
+                        Start::Return(__reply) => __reply,
+                        Start::Run(__running) => {
+                            __running
+                                .finish(async move {
+                                    let __self = self;
+                                    let __ret: Result<(), Error> = { __self.db.cancel(id).await };
+                                    __ret
+                                })
+                                .await
+                        }
+                    }
+                })
+            }
+        "#]],
+    );
+}
+
+/// On an error, callers and editors keep the function.
+#[test]
+fn an_error() {
+    check(
+        quote!(key = "order", ttl = "soon", on_panic = relase),
+        &quote! {
+            async fn charge(order: Order) -> Result<(), Error> {
+                Ok(())
+            }
+        },
+        &expect![[r#"
+            async fn charge(order: Order) -> Result<(), Error> {
+                Ok(())
+            }
+            ::core::compile_error! {
+                "this key is the same for every call; put a placeholder in it, as in `\"{order.id}\"`, or write `Key::fixed(\"..\")` if that is meant"
+            }
+            ::core::compile_error! {
+                "invalid duration `soon`; expected a number and one of `ms`, `s`, `m`, `h`, `d`, as in `\"24h\"`"
+            }
+            ::core::compile_error! {
+                "unknown `on_panic` `relase`; did you mean `release`?"
+            }
+        "#]],
+    );
+}
