@@ -17,7 +17,7 @@ const CRATES_BELOW: usize = 60;
 const UNWANTED: [&str; 3] = ["openssl", "openssl-sys", "native-tls"];
 
 /// Counts the crates of the facade with its default features, and looks for OpenSSL in all.
-pub(super) fn size(_: &Workspace) -> Result<Outcome> {
+pub(super) fn size() -> Result<Outcome> {
     let count = crates(&["--edges", "normal"])?.len();
     ensure!(
         count < CRATES_BELOW,
@@ -39,7 +39,7 @@ pub(super) fn size(_: &Workspace) -> Result<Outcome> {
     ))))
 }
 
-pub(super) fn deny(_: &Workspace) -> Result<Outcome> {
+pub(super) fn deny() -> Result<Outcome> {
     if !succeeds(&mut cargo(["deny", "--version"])) {
         let reason = "cargo-deny is not installed; this check alone is optional";
         return Ok(Outcome::Skipped(reason.into()));

@@ -8,13 +8,13 @@ use crate::{
     workspace::Workspace,
 };
 
-pub(super) fn fmt(_: &Workspace) -> Result<Outcome> {
+pub(super) fn fmt() -> Result<Outcome> {
     run(&mut cargo(["fmt", "--all", "--check"]))?;
     Ok(Outcome::Passed(None))
 }
 
 /// The lint `incompatible_msrv` is among them: it watches the `rust-version` of the manifests.
-pub(super) fn clippy(_: &Workspace) -> Result<Outcome> {
+pub(super) fn clippy() -> Result<Outcome> {
     lint(&["--workspace", "--all-targets", "--all-features"])?;
     Ok(Outcome::Passed(None))
 }
@@ -33,7 +33,7 @@ pub(super) fn features(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::Passed(None))
 }
 
-pub(super) fn docs(_: &Workspace) -> Result<Outcome> {
+pub(super) fn docs() -> Result<Outcome> {
     let flags = [
         "--no-deps",
         "--workspace",

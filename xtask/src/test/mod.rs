@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check of the project, in the order in which CI runs them.
+//! `cargo xtask test`: every check of the project.
 
 mod dependencies;
 mod examples;
@@ -8,10 +8,7 @@ mod report;
 mod suite;
 
 use anyhow::{Result, anyhow};
-use clap::{
-    Args,
-    builder::{PossibleValue, PossibleValuesParser},
-};
+use clap::{Args, ValueEnum};
 
 use self::report::Report;
 use crate::{
@@ -20,82 +17,45 @@ use crate::{
     workspace::Workspace,
 };
 
-/// All steps. A cheap one that often fails stands before a dear one.
-static STEPS: &[Step] = &[
-    Step::new(
-        "tools",
-        "install what the tests start: a C compiler, redis-server",
-        tools,
-    ),
-    Step::new("fmt", "check the format", lints::fmt),
-    Step::new("clippy", "lint everything with all features", lints::clippy),
-    Step::new(
-        "features",
-        "lint each published crate with each feature alone",
-        lints::features,
-    ),
-    Step::new(
-        "tests",
-        "run unit, integration, conformance and compile-fail tests",
-        suite::tests,
-    ),
-    Step::new(
-        "doctests",
-        "run the examples in the documentation",
-        suite::doctests,
-    ),
-    Step::new(
-        "docs",
-        "build the documentation, private items too",
-        lints::docs,
-    ),
-    Step::new(
-        "examples",
-        "run each example program and check what it says",
-        examples::run,
-    ),
-    Step::new(
-        "size",
-        "count the crates that a user has to build",
-        dependencies::size,
-    ),
-    Step::new(
-        "deny",
-        "check licences, bans and sources, if cargo-deny is here",
-        dependencies::deny,
-    ),
-    Step::new(
-        "minimal",
-        "build with the oldest versions of dependencies",
-        dependencies::minimal,
-    )
-    .slow(),
-    Step::new(
-        "package",
-        "check what a published crate needs",
-        packages::check,
-    ),
-];
-
 /// Which steps to run.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     /// Run this step alone; may be repeated.
-    #[arg(long, value_name = "STEP", value_parser = step_names())]
-    only: Vec<String>,
+    #[arg(long, value_name = "STEP")]
+    only: Vec<Step>,
 
-    /// Leave out the steps that build everything a second time: `minimal`.
+    /// Leave out the steps that build everything once more: `minimal`, `package`.
     #[arg(long, conflicts_with = "only")]
     quick: bool,
 }
 
-/// One check.
-#[derive(Debug)]
-struct Step {
-    name: &'static str,
-    about: &'static str,
-    slow: bool,
-    run: fn(&Workspace) -> Result<Outcome>,
+/// The checks, in the order in which they run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Step {
+    /// Install what the tests need: a C compiler, `redis-server`.
+    Tools,
+    /// Check the format.
+    Fmt,
+    /// Lint everything with all features.
+    Clippy,
+    /// Lint each published crate with each feature alone.
+    Features,
+    /// Run the unit, integration, conformance and compile-fail tests.
+    Tests,
+    /// Run the examples of the documentation.
+    Doctests,
+    /// Build the documentation, that of private items too.
+    Docs,
+    /// Run each example program and check what it says.
+    Examples,
+    /// Count the crates that a user has to build.
+    Size,
+    /// Check licences, bans and sources of dependencies, if cargo-deny is installed.
+    Deny,
+    /// Build with the oldest versions of dependencies that the manifests allow.
+    Minimal,
+    /// Pack each published crate and build it from its package.
+    Package,
 }
 
 /// How a step ended that did not fail.
@@ -107,71 +67,118 @@ enum Outcome {
     Skipped(String),
 }
 
-impl Step {
-    const fn new(
-        name: &'static str,
-        about: &'static str,
-        run: fn(&Workspace) -> Result<Outcome>,
-    ) -> Self {
-        Self {
-            name,
-            about,
-            slow: false,
-            run,
-        }
-    }
-
-    const fn slow(mut self) -> Self {
-        self.slow = true;
-        self
-    }
-}
-
+/// Runs the steps one after the other, up to the first that fails.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let workspace = Workspace::load()?;
     let steps = select(args);
     let mut report = Report::start();
     for (index, step) in steps.iter().enumerate() {
-        println!(
-            "\n[{}/{}] {}: {}",
-            index + 1,
-            steps.len(),
-            step.name,
-            step.about
-        );
+        let name = step.name();
+        println!("\n[{}/{}] {name}: {}", index + 1, steps.len(), step.about());
         let watch = Stopwatch::start();
-        let outcome = (step.run)(&workspace).map_err(|error| {
-            let (name, time) = (step.name, in_words(watch.elapsed()));
+        let outcome = step.run(&workspace).map_err(|error| {
+            let time = in_words(watch.elapsed());
             anyhow!(
                 "xtask test: step `{name}` failed after {time}: {error:#}\n\
                  To run it alone: cargo xtask test --only {name}"
             )
         })?;
-        report.add(step.name, outcome, watch.elapsed());
+        report.add(*step, outcome, watch.elapsed());
     }
     report.print();
     Ok(())
 }
 
-fn select(args: &TestArgs) -> Vec<&'static Step> {
-    let is_wanted = |step: &&Step| {
+impl Step {
+    fn run(self, workspace: &Workspace) -> Result<Outcome> {
+        match self {
+            Self::Tools => tools::ensure_installed().map(|()| Outcome::Passed(None)),
+            Self::Fmt => lints::fmt(),
+            Self::Clippy => lints::clippy(),
+            Self::Features => lints::features(workspace),
+            Self::Tests => suite::tests(),
+            Self::Doctests => suite::doctests(),
+            Self::Docs => lints::docs(),
+            Self::Examples => examples::run(workspace),
+            Self::Size => dependencies::size(),
+            Self::Deny => dependencies::deny(),
+            Self::Minimal => dependencies::minimal(workspace),
+            Self::Package => packages::check(workspace),
+        }
+    }
+
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Minimal | Self::Package)
+    }
+
+    /// The name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What the help says about it.
+    fn about(self) -> String {
+        let value = self.to_possible_value();
+        value
+            .and_then(|value| value.get_help().map(ToString::to_string))
+            .unwrap_or_default()
+    }
+}
+
+fn select(args: &TestArgs) -> Vec<Step> {
+    let is_wanted = |step: &Step| {
         if args.only.is_empty() {
-            !(args.quick && step.slow)
+            !(args.quick && step.is_slow())
         } else {
-            args.only.iter().any(|name| name == step.name)
+            args.only.contains(step)
         }
     };
-    STEPS.iter().filter(is_wanted).collect()
-}
-
-fn step_names() -> PossibleValuesParser {
-    STEPS
+    Step::value_variants()
         .iter()
-        .map(|step| PossibleValue::new(step.name).help(step.about))
-        .into()
+        .copied()
+        .filter(is_wanted)
+        .collect()
 }
 
-fn tools(_: &Workspace) -> Result<Outcome> {
-    tools::ensure_installed()?;
-    Ok(Outcome::Passed(None))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(only: &[Step], quick: bool) -> Vec<Step> {
+        select(&TestArgs {
+            only: only.to_vec(),
+            quick,
+        })
+    }
+
+    #[test]
+    fn everything_runs_unless_less_is_asked_for() {
+        assert_eq!(selected(&[], false), Step::value_variants());
+    }
+
+    #[test]
+    fn quick_leaves_out_the_slow_steps() {
+        let steps = selected(&[], true);
+        assert_eq!(steps.len(), Step::value_variants().len() - 2);
+        assert!(!steps.iter().any(|step| step.is_slow()));
+    }
+
+    #[test]
+    fn named_steps_run_once_and_in_the_usual_order() {
+        let only = [Step::Docs, Step::Minimal, Step::Fmt, Step::Docs];
+        assert_eq!(
+            selected(&only, false),
+            [Step::Fmt, Step::Docs, Step::Minimal]
+        );
+    }
+
+    #[test]
+    fn steps_are_named_and_explained() {
+        assert_eq!(Step::Doctests.name(), "doctests");
+        assert_eq!(
+            Step::Doctests.about(),
+            "Run the examples of the documentation"
+        );
+    }
 }

@@ -3,18 +3,29 @@
 use anyhow::{Result, ensure};
 
 use super::Outcome;
-use crate::workspace::{Package, Workspace};
+use crate::{
+    process::{cargo, run},
+    workspace::{Package, Workspace},
+};
 
+/// Packs each published crate, and builds it from its package, as a user would.
+///
+/// Only there it shows that a crate needs a file outside its own folder.
 pub(super) fn check(workspace: &Workspace) -> Result<Outcome> {
-    let mut count = 0;
-    let mut faults = Vec::new();
-    for package in workspace.publishable() {
-        faults.extend(missing(package).map(|what| format!("{} has no {what}", package.name)));
-        count += 1;
-    }
+    let packages: Vec<_> = workspace.publishable().collect();
+    let faults = packages.iter().flat_map(|package| {
+        missing(package).map(|what| format!("`{}` has no {what}", package.name))
+    });
+    let faults: Vec<_> = faults.collect();
     ensure!(faults.is_empty(), "{}", faults.join(", "));
+
+    let selection = packages
+        .iter()
+        .flat_map(|package| ["--package", &package.name]);
+    run(cargo(["package", "--allow-dirty", "--all-features"]).args(selection))?;
     Ok(Outcome::Passed(Some(format!(
-        "package: {count} crates can be published"
+        "package: {} crates can be published",
+        packages.len()
     ))))
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Outcome;
+use super::{Outcome, Step};
 use crate::clock::{Stopwatch, in_words};
 
 /// The steps that have run so far.
 #[derive(Debug)]
 pub(super) struct Report {
     watch: Stopwatch,
-    steps: Vec<(&'static str, Outcome, Duration)>,
+    steps: Vec<(Step, Outcome, Duration)>,
 }
 
 impl Report {
@@ -21,9 +21,9 @@ impl Report {
     }
 
     /// Adds a step that did not fail, and says so.
-    pub(super) fn add(&mut self, name: &'static str, outcome: Outcome, time: Duration) {
-        println!("{name}: {} in {}", outcome.word(), in_words(time));
-        self.steps.push((name, outcome, time));
+    pub(super) fn add(&mut self, step: Step, outcome: Outcome, time: Duration) {
+        println!("{}: {} in {}", step.name(), outcome.word(), in_words(time));
+        self.steps.push((step, outcome, time));
     }
 
     pub(super) fn print(&self) {
@@ -33,35 +33,22 @@ impl Report {
     /// A table of the steps, their notes in the words of who wrote them, and one closing line.
     fn text(&self, total: Duration) -> String {
         let mut lines = vec![format!("{:<10} {:<8} {:>8}", "step", "result", "seconds")];
-        lines.extend(self.steps.iter().map(|(name, outcome, time)| {
-            format!(
-                "{name:<10} {:<8} {:>8.1}",
-                outcome.word(),
-                time.as_secs_f64()
-            )
-        }));
-        lines.push(String::new());
-        lines.extend(
-            self.steps
-                .iter()
-                .filter_map(|(name, outcome, _)| outcome.note(name)),
-        );
-        let passed = self
-            .steps
-            .iter()
-            .filter(|(_, outcome, _)| outcome.has_passed())
-            .count();
+        let mut notes = vec![String::new()];
+        let mut passed = 0;
+        for (step, outcome, time) in &self.steps {
+            let (name, word, seconds) = (step.name(), outcome.word(), time.as_secs_f64());
+            lines.push(format!("{name:<10} {word:<8} {seconds:>8.1}"));
+            notes.extend(outcome.note(&name));
+            passed += usize::from(matches!(outcome, Outcome::Passed(_)));
+        }
         let total = in_words(total);
+        lines.append(&mut notes);
         lines.push(format!("xtask test: all {passed} steps passed in {total}"));
         lines.join("\n")
     }
 }
 
 impl Outcome {
-    fn has_passed(&self) -> bool {
-        matches!(self, Self::Passed(_))
-    }
-
     fn word(&self) -> &'static str {
         match self {
             Self::Passed(_) => "passed",
@@ -83,18 +70,12 @@ mod tests {
 
     #[test]
     fn the_last_line_counts_the_steps_that_passed() {
+        let passed = Outcome::Passed(Some("5 passed, 0 failed".into()));
+        let skipped = Outcome::Skipped("cargo-deny is missing".into());
         let mut report = Report::start();
-        report.add("fmt", Outcome::Passed(None), Duration::from_millis(400));
-        report.add(
-            "tests",
-            Outcome::Passed(Some("5 passed, 0 failed".into())),
-            Duration::ZERO,
-        );
-        report.add(
-            "deny",
-            Outcome::Skipped("cargo-deny is missing".into()),
-            Duration::ZERO,
-        );
+        report.add(Step::Fmt, Outcome::Passed(None), Duration::from_millis(400));
+        report.add(Step::Tests, passed, Duration::ZERO);
+        report.add(Step::Deny, skipped, Duration::ZERO);
         let expected = "\
 step       result    seconds
 fmt        passed        0.4

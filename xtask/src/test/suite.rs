@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Outcome;
-use crate::{
-    process::{Stream, cargo, run, run_watched, succeeds},
-    workspace::Workspace,
-};
+use crate::process::{Stream, cargo, run, run_watched, succeeds};
 
 /// A test that hangs must not hang CI. Building the tests counts too.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
@@ -20,7 +17,7 @@ const SELECTION: [&str; 4] = ["--workspace", "--all-features", "--tests", "--no-
 ///
 /// Both run the same tests. A test must not care whether it has a process to itself, as with
 /// nextest, or shares one.
-pub(super) fn tests(_: &Workspace) -> Result<Outcome> {
+pub(super) fn tests() -> Result<Outcome> {
     if succeeds(&mut cargo(["nextest", "--version"])) {
         let mut command = cargo(["nextest", "run"]);
         let output = run_watched(command.args(SELECTION), Stream::Stderr, LIMIT)?;
@@ -39,7 +36,7 @@ pub(super) fn tests(_: &Workspace) -> Result<Outcome> {
     }
 }
 
-pub(super) fn doctests(_: &Workspace) -> Result<Outcome> {
+pub(super) fn doctests() -> Result<Outcome> {
     run(&mut cargo([
         "test",
         "--doc",
