@@ -156,6 +156,20 @@ fn a_late_owner_is_given_the_winners_result() {
     assert_eq!((recorded.attempt, recorded.fence), (2, second.fence));
 }
 
+/// C3 and C4: an equal result is still another's. Its effect happened twice.
+#[test]
+fn a_late_owner_with_the_winners_result_is_late_all_the_same() {
+    let (mut slot, late) = Slot::granted(&request(1));
+    slot.pass(LEASE);
+    let second = slot.grant(&request(2));
+    slot.complete(&second, &value("paid"));
+    assert!(matches!(
+        slot.complete(&late, &value("paid")),
+        Update::Lost(Some(_))
+    ));
+    assert_eq!(slot.record().late, 1);
+}
+
 /// P3: a late completion over a tombstone.
 #[test]
 fn a_completion_over_a_tombstone_is_refused() {

@@ -76,6 +76,28 @@ fn a_late_owner_cannot_record_a_step() {
     assert_eq!(slot.record, before);
 }
 
+/// C3: each of the two alone is not enough.
+#[test]
+fn a_step_shows_owner_and_fence() {
+    let (mut slot, grant) = Slot::granted(&request(1));
+    let other_fence = Fence::from_u64(grant.fence.as_u64() + 1);
+    let before = slot.record.clone();
+    for wrong in [
+        Grant {
+            owner: owner(2),
+            ..grant.clone()
+        },
+        Grant {
+            fence: other_fence,
+            ..grant.clone()
+        },
+    ] {
+        let reply = slot.step(&wrong, &step("charge", "ch_1"), LEASE);
+        assert!(matches!(reply, StepReply::Lost(Some(_))));
+        assert_eq!(slot.record, before);
+    }
+}
+
 /// C3.
 #[test]
 fn steps_are_recorded_in_progress_only() {

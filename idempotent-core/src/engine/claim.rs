@@ -1,0 +1,367 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::detach::{ToTheEnd, in_background};
+use super::flight::AtStore;
+use super::near_cache::Nearby;
+use super::operation::{AllCodecs, ErrorPolicy};
+use super::policy::Policy;
+use super::running::Held;
+use super::{Engine, EventKind, Mode, OnAbandoned, OnConflict, OnStoreFailure, Shared, Verdict};
+use crate::codec::{CodecId, DecodeError};
+use crate::error::{Error, StoreError};
+use crate::fingerprint::Fingerprint;
+use crate::key::Key;
+use crate::lease::Owner;
+use crate::outcome::{Provenance, Recordable, Reply};
+use crate::protocol::{
+    Claim, ClaimRequest, Completion, Doubt, Holder, Recorded, Release, ReleaseMode,
+};
+use crate::record::{Ending, Payload};
+use crate::store::Watch;
+
+/// The pauses between the tries of a store call that fails for a moment.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+];
+/// How often a waiting caller looks for itself, lest a message was lost: at first, and at last.
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// One call, with everything decided that can be decided without the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) engine: Engine,
+    pub(crate) scope: Cow<'static, str>,
+    pub(crate) key: Key,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) policy: Policy,
+}
+
+/// What a claim has come to.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    Done(Recorded),
+    Granted(Held),
+    InDoubt(Box<Doubt>),
+}
+
+/// What one question to the store has come to.
+enum Asked {
+    Busy(Duration),
+    Claimed(Claimed),
+}
+
+impl Call {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.engine.shared
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind, detail: &dyn fmt::Display) {
+        self.shared()
+            .events
+            .emit(kind, &self.scope, Some(&self.key), detail);
+    }
+
+    /// Becomes the one who runs, or finds what there is instead, waiting for it if need be.
+    pub(crate) async fn claim(&self) -> Result<Claimed, Error> {
+        let near = self.shared().near_cache.as_ref();
+        match near.and_then(|near| near.get(&self.key, self.fingerprint)) {
+            Some(Nearby::Done(recorded)) => return Ok(Claimed::Done(recorded)),
+            Some(Nearby::Mismatch) => return Err(self.mismatch()),
+            None => {}
+        }
+        match self.policy.on_conflict {
+            OnConflict::Wait(limit) if self.shared().mode == Mode::Enabled => {
+                self.claim_in_turn(Instant::now() + limit).await
+            }
+            OnConflict::Fail | OnConflict::Wait(_) => match self.ask(false).await? {
+                Asked::Claimed(claimed) => Ok(claimed),
+                Asked::Busy(remaining) => Err(self.conflict(remaining)),
+            },
+        }
+    }
+
+    /// Claims when it is this caller's turn among those of this process that want the same.
+    async fn claim_in_turn(&self, deadline: Instant) -> Result<Claimed, Error> {
+        let passenger = self.shared().flights.board(&self.key, self.fingerprint);
+        let turn = match passenger.turn_now() {
+            Some(turn) => turn,
+            None => match timeout_at(deadline, passenger.turn()).await {
+                Ok(turn) => turn,
+                Err(_) => return Err(self.conflict(passenger.remaining().unwrap_or(POLL.1))),
+            },
+        };
+        if let Some(recorded) = passenger.found() {
+            self.emit(EventKind::Waited, &"");
+            return Ok(Claimed::Done(recorded));
+        }
+        let claimed = match self.ask(false).await? {
+            Asked::Claimed(claimed) => claimed,
+            Asked::Busy(remaining) => {
+                turn.share_busy(remaining);
+                self.wait(&turn, deadline).await?
+            }
+        };
+        if let Claimed::Done(recorded) = &claimed {
+            turn.share(recorded);
+        }
+        Ok(claimed)
+    }
+
+    /// Claims again and again, whenever there is news of the attempt in progress. There is no other
+    /// way for a waiter to learn anything, so there is no second path to a takeover.
+    async fn wait(&self, turn: &AtStore<'_>, deadline: Instant) -> Result<Claimed, Error> {
+        self.emit(EventKind::Waited, &"");
+        let store = Arc::clone(&self.shared().store);
+        // Subscribed before the first claim, so that nothing falls in between.
+        let mut watch = store.watch(&self.key).await.unwrap_or_else(|error| {
+            self.emit(EventKind::StoreError, &error);
+            Watch::never()
+        });
+        let mut poll = POLL.0;
+        loop {
+            let remaining = match self.ask(true).await {
+                Ok(Asked::Claimed(claimed)) => return Ok(claimed),
+                Ok(Asked::Busy(remaining)) => remaining,
+                Err(Error::Store { source, .. })
+                    if source.is_transient() && Instant::now() < deadline =>
+                {
+                    poll
+                }
+                Err(error) => return Err(error),
+            };
+            turn.share_busy(remaining);
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(self.conflict(remaining));
+            }
+            let at_most = jittered(poll).min(remaining).min(deadline - now);
+            // A timer ticks in whole milliseconds; a store may count the rest of a lease finer.
+            let pause = at_most.max(Duration::from_millis(1));
+            _ = timeout_at(now + pause, watch.changed()).await;
+            poll = (poll * 2).min(POLL.1);
+        }
+    }
+
+    /// Asks the store, under a fresh owner.
+    async fn ask(&self, wait: bool) -> Result<Asked, Error> {
+        loop {
+            let owner = Owner::random().map_err(Error::Randomness)?;
+            let asked = ToTheEnd::new(self.clone().ask_as(self.request(owner, wait)));
+            if let Some(asked) = asked.await? {
+                return Ok(asked);
+            }
+        }
+    }
+
+    /// Asks the store, or returns `None` if this owner's claim has been overtaken before it ran.
+    async fn ask_as(self, request: ClaimRequest) -> Result<Option<Asked>, Error> {
+        let (claim, sent) = self.claim_patiently(&request).await?;
+        Ok(Some(match claim {
+            Claim::Busy { remaining, .. } => Asked::Busy(remaining),
+            Claim::Done(recorded) => {
+                if let Some(near) = &self.shared().near_cache {
+                    near.put(&self.key, recorded.clone(), sent, recorded.remaining);
+                }
+                Asked::Claimed(Claimed::Done(recorded))
+            }
+            Claim::Granted(grant) => Asked::Claimed(Claimed::Granted(Held::new(self, grant, sent))),
+            Claim::InDoubt(doubt) if doubt.grant.owner == request.owner => {
+                // The grant came, and ran out, while its reply was lost: nothing has run.
+                self.release_unrun(doubt.grant.holder()).await;
+                return Ok(None);
+            }
+            Claim::InDoubt(doubt) => {
+                self.emit(EventKind::InDoubt, &"");
+                Asked::Claimed(Claimed::InDoubt(Box::new(doubt)))
+            }
+            Claim::Mismatch => return Err(self.mismatch()),
+            Claim::Stale => return Ok(None),
+        }))
+    }
+
+    /// Claims, and tries again when the store fails for a moment: as the same owner, so that a claim
+    /// whose reply was lost is found again. Returns also when the last try was sent.
+    async fn claim_patiently(&self, request: &ClaimRequest) -> Result<(Claim, Instant), Error> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let sent = Instant::now();
+            let error = match self.shared().store.claim(&self.key, request).await {
+                Ok(claim) => return Ok((claim, sent)),
+                Err(error) => error,
+            };
+            self.emit(EventKind::StoreError, &error);
+            if !matches!(error, StoreError::Unavailable(_)) {
+                return Err(self.store_error(error));
+            }
+            let Some(pause) = pauses.next() else {
+                self.withdraw(request.owner);
+                return Err(self.store_error(error));
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Gives up a claim that was never answered, and may have been granted.
+    fn withdraw(&self, owner: Owner) {
+        if self.policy.on_store_failure == OnStoreFailure::RunUnprotected {
+            // The operation is about to run, so that it would be wrong to say that it never began.
+            return;
+        }
+        let call = self.clone();
+        in_background(async move { call.release_unrun(Holder { owner, fence: None }).await });
+    }
+
+    /// Says that `holder` never began, for as long as it takes the store to hear it, within reason.
+    pub(crate) async fn release_unrun(&self, holder: Holder) {
+        let release = Release::new(Ending::Clean, ReleaseMode::Free);
+        self.tell(&holder, release).await;
+    }
+
+    /// Tells the store how an attempt ended. If it does not listen, the end of the lease says as much.
+    pub(crate) async fn tell(&self, holder: &Holder, release: Release) {
+        for pause in PAUSES {
+            match self
+                .shared()
+                .store
+                .release(&self.key, holder, release)
+                .await
+            {
+                Err(error) if error.is_transient() => sleep(pause).await,
+                Err(error) => return self.emit(EventKind::StoreError, &error),
+                Ok(_) => return,
+            }
+        }
+    }
+
+    /// Settles `doubt` by what the outside world says.
+    pub(crate) async fn resolve(
+        &self,
+        doubt: Box<Doubt>,
+        verdict: Verdict<Payload>,
+    ) -> Result<(), Error> {
+        let store = &self.shared().store;
+        let resolved = match verdict {
+            Verdict::Done(payload) => {
+                let completion = Completion::value(payload, self.policy.ttl);
+                store.complete(&self.key, &doubt.grant, &completion).await
+            }
+            Verdict::NotExecuted => {
+                let release = Release::new(doubt.ending, ReleaseMode::Free);
+                store
+                    .release(&self.key, &doubt.grant.holder(), release)
+                    .await
+            }
+            Verdict::Unknown => return Err(Error::InDoubt),
+        };
+        // Whoever was quicker has settled it as well: the next claim tells.
+        resolved.map(drop).map_err(|error| self.store_error(error))
+    }
+
+    fn request(&self, owner: Owner, wait: bool) -> ClaimRequest {
+        let Policy {
+            lease,
+            ttl,
+            on_abandoned,
+            ..
+        } = self.policy;
+        let mut request = ClaimRequest::new(owner, self.fingerprint, lease, ttl);
+        request.at_most_once = on_abandoned == OnAbandoned::InDoubt;
+        request.wait = wait;
+        request
+    }
+
+    /// Encodes a result. One that cannot be kept leaves no more than the fact that there was one.
+    pub(crate) fn encode<T: Serialize>(&self, value: &T) -> Payload {
+        match self.shared().codecs.encode(value) {
+            Ok((codec, bytes)) if bytes.len() <= self.shared().max_result => {
+                Payload { codec, bytes }
+            }
+            Ok((_, bytes)) => {
+                let size = bytes.len();
+                self.emit(
+                    EventKind::Unrecorded,
+                    &format_args!("the result has {size} bytes"),
+                );
+                Payload::default()
+            }
+            Err(error) => {
+                self.emit(EventKind::Unrecorded, &error);
+                Payload::default()
+            }
+        }
+    }
+
+    /// What `recorded` is for the caller.
+    pub(crate) fn replay<R, P>(&self, recorded: &Recorded, _: &P) -> R
+    where
+        R: Reply,
+        P: ErrorPolicy<R::Error>,
+    {
+        let Payload { codec, bytes } = &recorded.payload;
+        let codecs = &self.shared().codecs;
+        self.emit(EventKind::Replayed, &"");
+        if *codec == CodecId::NONE {
+            return R::from_result(Err(Error::ResultUnavailable.into()));
+        }
+        if recorded.failed {
+            let error = P::decode(&AllCodecs(codecs), &recorded.payload);
+            return R::from_result(Err(error.unwrap_or_else(Into::into)));
+        }
+        let provenance = Provenance::Replayed {
+            since: recorded.completed_at,
+            until: recorded.expires_at,
+        };
+        let value = codecs
+            .decode(*codec, bytes)
+            .map_err(DecodeError::into_error);
+        R::from_result(
+            value
+                .map(|value| R::Value::replayed(value, provenance))
+                .map_err(Into::into),
+        )
+    }
+
+    pub(crate) fn runs_unprotected_after(&self, error: &Error) -> bool {
+        self.policy.on_store_failure == OnStoreFailure::RunUnprotected
+            && matches!(error, Error::Store { .. })
+    }
+
+    pub(crate) fn store_error(&self, error: StoreError) -> Error {
+        match error {
+            StoreError::Corrupt(source) => Error::Corrupt(source),
+            StoreError::Incompatible { .. } => Error::Incompatible(error.into()),
+            StoreError::Backend(_)
+            | StoreError::Full(_)
+            | StoreError::Misconfigured(_)
+            | StoreError::Unavailable(_) => Error::Store {
+                store: self.shared().store.name(),
+                source: error,
+            },
+        }
+    }
+
+    fn conflict(&self, retry_after: Duration) -> Error {
+        self.emit(EventKind::Conflict, &"");
+        Error::InProgress { retry_after }
+    }
+
+    fn mismatch(&self) -> Error {
+        self.emit(EventKind::Mismatch, &"");
+        Error::FingerprintMismatch
+    }
+}
+
+/// Half of `pause`, and up to all of it, so that the callers of many processes spread out.
+fn jittered(pause: Duration) -> Duration {
+    // Any random bits will do; without them, the pause is a full one.
+    let bits = Owner::random().map_or(255, |owner| owner.as_bytes()[0]);
+    pause / 2 + pause * u32::from(bits) / 510
+}

@@ -1,0 +1,215 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
+use tokio::time::Instant;
+
+use crate::fingerprint::Fingerprint;
+use crate::key::Key;
+use crate::protocol::Recorded;
+
+const SHARDS: usize = 16;
+
+/// The callers of this process that want the same thing: one key with one fingerprint.
+///
+/// They take turns at the store. Whoever has the turn claims, and watches the attempt in progress
+/// for the others; what it finds, they need not ask for. So any number of callers costs the store
+/// as much as one. A caller with other arguments is in a flight of its own, and hears at once that
+/// they do not match.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    hasher: RandomState,
+    shards: [Mutex<HashMap<Id, Boarded>>; SHARDS],
+}
+
+type Id = (Key, Fingerprint);
+
+#[derive(Debug)]
+struct Boarded {
+    flight: Arc<Flight>,
+    callers: usize,
+}
+
+#[derive(Debug, Default)]
+struct Flight {
+    turn: Turn<()>,
+    news: Mutex<News>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    /// What the last caller to find a result has found, and the how manieth find it was.
+    found: Option<Recorded>,
+    finds: u64,
+    /// When the lease of the attempt in progress ends, as far as is known.
+    busy_until: Option<Instant>,
+}
+
+/// A caller's place in a flight, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Passenger<'a> {
+    flights: &'a Flights,
+    flight: Arc<Flight>,
+    id: Option<Id>,
+    /// How many finds there were when the caller came: older ones may have expired since.
+    finds: u64,
+}
+
+/// The turn at the store.
+#[derive(Debug)]
+pub(crate) struct AtStore<'a> {
+    flight: &'a Flight,
+    _turn: TurnGuard<'a, ()>,
+}
+
+impl Flights {
+    pub(crate) fn board(&self, key: &Key, fingerprint: Fingerprint) -> Passenger<'_> {
+        let id = (key.clone(), fingerprint);
+        let flight = match self.shard(key).entry(id.clone()) {
+            Entry::Occupied(mut boarded) => {
+                boarded.get_mut().callers += 1;
+                Arc::clone(&boarded.get().flight)
+            }
+            Entry::Vacant(vacant) => {
+                let flight = Arc::new(Flight::default());
+                vacant.insert(Boarded {
+                    flight: Arc::clone(&flight),
+                    callers: 1,
+                });
+                flight
+            }
+        };
+        let finds = flight.news().finds;
+        Passenger {
+            flights: self,
+            flight,
+            id: Some(id),
+            finds,
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Id, Boarded>> {
+        let hash = usize::try_from(self.hasher.hash_one(key)).unwrap_or_default();
+        lock(&self.shards[hash % SHARDS])
+    }
+}
+
+impl Passenger<'_> {
+    /// Waits for the turn.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a caller who goes away loses its place, and holds nobody up.
+    pub(crate) async fn turn(&self) -> AtStore<'_> {
+        AtStore {
+            flight: &self.flight,
+            _turn: self.flight.turn.lock().await,
+        }
+    }
+
+    /// The turn, if nobody has it.
+    pub(crate) fn turn_now(&self) -> Option<AtStore<'_>> {
+        let turn = self.flight.turn.try_lock().ok()?;
+        Some(AtStore {
+            flight: &self.flight,
+            _turn: turn,
+        })
+    }
+
+    /// What another caller has found since this one came.
+    pub(crate) fn found(&self) -> Option<Recorded> {
+        let news = self.flight.news();
+        (news.finds > self.finds).then(|| news.found.clone())?
+    }
+
+    /// What is left of the lease of the attempt in progress, as far as is known.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        let until = self.flight.news().busy_until?;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl AtStore<'_> {
+    /// Tells the others that there is a result.
+    pub(crate) fn share(&self, recorded: &Recorded) {
+        let mut news = self.flight.news();
+        news.finds += 1;
+        news.found = Some(recorded.clone());
+    }
+
+    /// Tells the others until when the attempt in progress has its lease.
+    pub(crate) fn share_busy(&self, remaining: Duration) {
+        self.flight.news().busy_until = Some(Instant::now() + remaining);
+    }
+}
+
+impl Flight {
+    fn news(&self) -> MutexGuard<'_, News> {
+        lock(&self.news)
+    }
+}
+
+impl Drop for Passenger<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let mut shard = self.flights.shard(&id.0);
+        if let Entry::Occupied(mut boarded) = shard.entry(id) {
+            boarded.get_mut().callers -= 1;
+            if boarded.get().callers == 0 {
+                boarded.remove();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing can panic while the lock is held half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> Id {
+        (
+            Key::new("scope", "key").unwrap(),
+            Fingerprint::from_bytes([7; 32]),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_last_passenger_ends_the_flight() {
+        let (flights, (key, fingerprint)) = (Flights::default(), id());
+        let (first, second) = (
+            flights.board(&key, fingerprint),
+            flights.board(&key, fingerprint),
+        );
+        drop(first);
+        assert_eq!(flights.shard(&key).len(), 1);
+        drop(second);
+        assert!(flights.shard(&key).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_waiter_who_gives_up_holds_nobody_up() {
+        let (flights, (key, fingerprint)) = (Flights::default(), id());
+        let (first, second) = (
+            flights.board(&key, fingerprint),
+            flights.board(&key, fingerprint),
+        );
+        let third = flights.board(&key, fingerprint);
+        let turn = first.turn().await;
+        assert!(
+            tokio::time::timeout(Duration::ZERO, second.turn())
+                .await
+                .is_err()
+        );
+        drop(second);
+        drop(turn);
+        drop(third.turn().await);
+    }
+}

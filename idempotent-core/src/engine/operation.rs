@@ -1,0 +1,498 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::future::{Future, Ready};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::claim::{Call, Claimed};
+use super::policy::Policy;
+use super::running::Running;
+use super::{
+    Attempt, Engine, EventKind, Mode, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic,
+    OnStoreFailure, OnUnrecorded, Site, Verdict,
+};
+use crate::codec::{Codecs, DecodeError};
+use crate::error::{BoxError, Error};
+use crate::fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError};
+use crate::key::{IntoKey, Key, KeyError};
+use crate::outcome::{Recordable, Reply};
+use crate::record::Payload;
+
+/// The fingerprint of a call whose arguments are not compared.
+const NO_FINGERPRINT: Fingerprint = Fingerprint::from_bytes([0; 32]);
+
+/// One call of an operation, before it begins.
+///
+/// Made by [`Engine::operation`]; [`key`](Operation::key) comes first. `P` says what becomes of the
+/// operation's errors.
+#[must_use = "an operation does nothing until it is run"]
+pub struct Operation<P = ReleaseErrors> {
+    engine: Option<Engine>,
+    errors: P,
+    fingerprint: Result<Fingerprint, FingerprintError>,
+    key: Result<Option<Key>, KeyError>,
+    policy: Policy,
+    scope: Cow<'static, str>,
+    site: Option<&'static Site>,
+}
+
+/// The operation has no key yet, and cannot be run.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NoKey;
+
+/// Errors are not recorded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReleaseErrors {
+    hold: bool,
+}
+
+/// Errors are recorded, or not, as a function says.
+pub struct RecordErrors<E>(fn(&E) -> OnError);
+
+impl Operation<NoKey> {
+    pub(crate) fn new(
+        engine: Option<Engine>,
+        scope: Cow<'static, str>,
+        site: Option<&'static Site>,
+    ) -> Self {
+        let policy = engine
+            .as_ref()
+            .map(|engine| engine.shared.policy)
+            .unwrap_or_default();
+        Self {
+            engine,
+            errors: NoKey,
+            fingerprint: Ok(NO_FINGERPRINT),
+            key: Ok(None),
+            policy,
+            scope,
+            site,
+        }
+    }
+
+    /// Sets the key: what makes two calls the same, such as an order's number.
+    ///
+    /// A key of `None` runs the operation unprotected, with an event that says so. A key that cannot
+    /// be used is an error when the operation is run.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a literal reads better than its reference"
+    )]
+    pub fn key(self, key: impl IntoKey) -> Operation {
+        let key = Key::of(&self.scope, &key);
+        Operation {
+            engine: self.engine,
+            errors: ReleaseErrors::default(),
+            fingerprint: self.fingerprint,
+            key,
+            policy: self.policy,
+            scope: self.scope,
+            site: self.site,
+        }
+    }
+}
+
+impl<P> Operation<P> {
+    /// How long a finished record is kept, from its completion.
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.policy.ttl = ttl;
+        self
+    }
+
+    /// How long the claim holds without being renewed. It is renewed every third of that.
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        self.policy.lease = lease;
+        self
+    }
+
+    /// Sets what the call is compared by: a retry must have the same `arguments`. Without, only the
+    /// key counts.
+    pub fn fingerprint(mut self, arguments: &(impl Serialize + ?Sized)) -> Self {
+        self.fingerprint = Fingerprint::of(arguments);
+        self
+    }
+
+    /// Like [`fingerprint`](Self::fingerprint), from named arguments.
+    pub fn fingerprint_args(
+        mut self,
+        arguments: impl FnOnce(FingerprintBuilder) -> FingerprintBuilder,
+    ) -> Self {
+        self.fingerprint = arguments(FingerprintBuilder::new()).finish();
+        self
+    }
+
+    /// What the call does while another attempt is in progress.
+    pub const fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.policy.on_conflict = on_conflict;
+        self
+    }
+
+    /// What becomes of an attempt that falls silent.
+    pub const fn on_abandoned(mut self, on_abandoned: OnAbandoned) -> Self {
+        self.policy.on_abandoned = on_abandoned;
+        self
+    }
+
+    /// What becomes of the operation if its caller goes away.
+    /// [`run_detached`](Self::run_detached) is the third way.
+    pub const fn on_cancel(mut self, on_cancel: OnCancel) -> Self {
+        self.policy.on_cancel = on_cancel;
+        self
+    }
+
+    /// What becomes of the record if the operation panics.
+    pub const fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.policy.on_panic = on_panic;
+        self
+    }
+
+    /// What the call does if the store fails before the operation has run.
+    pub const fn on_store_failure(mut self, on_store_failure: OnStoreFailure) -> Self {
+        self.policy.on_store_failure = on_store_failure;
+        self
+    }
+
+    /// What the call returns if its result could not be recorded.
+    pub const fn on_unrecorded(mut self, on_unrecorded: OnUnrecorded) -> Self {
+        self.policy.on_unrecorded = on_unrecorded;
+        self
+    }
+
+    fn with_errors<Q>(self, errors: Q) -> Operation<Q> {
+        Operation {
+            engine: self.engine,
+            errors,
+            fingerprint: self.fingerprint,
+            key: self.key,
+            policy: self.policy,
+            scope: self.scope,
+            site: self.site,
+        }
+    }
+}
+
+impl Operation {
+    /// Leaves the record in doubt if the operation returns an error.
+    pub fn hold_errors(mut self) -> Self {
+        self.errors.hold = true;
+        self
+    }
+
+    /// Records the operation's errors, and replays them.
+    pub fn record_errors<E>(self) -> Operation<RecordErrors<E>> {
+        self.with_errors(RecordErrors(|_| OnError::Record))
+    }
+
+    /// Lets `decide` say what becomes of each error.
+    pub fn record_errors_if<E>(self, decide: fn(&E) -> OnError) -> Operation<RecordErrors<E>> {
+        self.with_errors(RecordErrors(decide))
+    }
+}
+
+impl<P> Operation<P> {
+    /// Runs `body`, unless there is a recorded result; returns the result.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and every [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, but safe: if this is dropped before `body` began, nothing has happened. If
+    /// it is dropped while `body` runs, the record is left as [`OnCancel`] says. If it is dropped
+    /// after that, the result is still recorded.
+    pub async fn run<R: Reply>(self, body: impl Future<Output = R>) -> R
+    where
+        P: ErrorPolicy<R::Error>,
+    {
+        match self.begin().await {
+            Start::Return(reply) => reply,
+            Start::Run(running) => running.finish(body).await,
+        }
+    }
+
+    /// Like [`run`](Self::run), for a body that wants to know of its attempt.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and every [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`run`](Self::run).
+    pub async fn run_with<R: Reply, F>(self, body: impl FnOnce(Attempt) -> F) -> R
+    where
+        F: Future<Output = R>,
+        P: ErrorPolicy<R::Error>,
+    {
+        match self.begin().await {
+            Start::Return(reply) => reply,
+            Start::Run(running) => {
+                let attempt = running.attempt();
+                running.finish(body(attempt)).await
+            }
+        }
+    }
+
+    /// Like [`run`](Self::run), in a task of its own: `body` goes on and is recorded if the caller
+    /// goes away.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and every [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped before `body` began, nothing has happened; after that, nothing changes.
+    pub async fn run_detached<R>(self, body: impl Future<Output = R> + Send + 'static) -> R
+    where
+        R: Reply + Send + 'static,
+        R::Error: Send,
+        R::Value: Send,
+        P: ErrorPolicy<R::Error> + Send + 'static,
+    {
+        match self.begin().await {
+            Start::Return(reply) => reply,
+            Start::Run(running) => running.finish_detached(body).await,
+        }
+    }
+
+    /// Like [`run`](Self::run), and asks `verify` about an attempt that fell silent, before anything
+    /// runs again. Sets [`OnAbandoned::InDoubt`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and every [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`run`](Self::run). While `verify` runs, the record is in doubt and stays so.
+    pub async fn run_verified<R: Reply, V, F>(self, verify: V, body: impl Future<Output = R>) -> R
+    where
+        V: FnMut() -> F,
+        F: Future<Output = Verdict<<R::Value as Recordable>::Stored>>,
+        P: ErrorPolicy<R::Error>,
+    {
+        match self.begin_verified(verify).await {
+            Start::Return(reply) => reply,
+            Start::Run(running) => running.finish(body).await,
+        }
+    }
+
+    /// The first half of [`run`](Self::run).
+    #[doc(hidden)]
+    pub async fn begin<R: Reply>(self) -> Start<R, P>
+    where
+        P: ErrorPolicy<R::Error>,
+    {
+        type Never<R> = Ready<Verdict<<<R as Reply>::Value as Recordable>::Stored>>;
+        self.start(None::<fn() -> Never<R>>).await
+    }
+
+    /// The first half of [`run_verified`](Self::run_verified).
+    #[doc(hidden)]
+    pub async fn begin_verified<R: Reply, V, F>(mut self, verify: V) -> Start<R, P>
+    where
+        V: FnMut() -> F,
+        F: Future<Output = Verdict<<R::Value as Recordable>::Stored>>,
+        P: ErrorPolicy<R::Error>,
+    {
+        self.policy.on_abandoned = OnAbandoned::InDoubt;
+        self.start(Some(verify)).await
+    }
+
+    async fn start<R: Reply, V, F>(self, mut verify: Option<V>) -> Start<R, P>
+    where
+        V: FnMut() -> F,
+        F: Future<Output = Verdict<<R::Value as Recordable>::Stored>>,
+        P: ErrorPolicy<R::Error>,
+    {
+        let (call, errors) = match self.prepare() {
+            Ok((Some(call), errors)) => (call, errors),
+            Ok((None, errors)) => return Start::Run(Running::unprotected(None, errors)),
+            Err(error) => return Start::Return(R::from_result(Err(error.into()))),
+        };
+        let is_shadow = call.engine.shared.mode == Mode::Shadow;
+        loop {
+            let error = match call.claim().await {
+                Ok(Claimed::Granted(held)) => return Start::Run(Running::new(held, errors)),
+                Ok(Claimed::Done(_)) if is_shadow => {
+                    call.emit(EventKind::WouldReplay, &"");
+                    return Start::Run(Running::unprotected(Some(call), errors));
+                }
+                Ok(Claimed::Done(recorded)) => {
+                    return Start::Return(call.replay(&recorded, &errors));
+                }
+                Ok(Claimed::InDoubt(doubt)) => match &mut verify {
+                    None => Error::InDoubt,
+                    Some(verify) => {
+                        let verdict = match verify().await {
+                            Verdict::Done(value) => Verdict::Done(call.encode(&value)),
+                            Verdict::NotExecuted => Verdict::NotExecuted,
+                            Verdict::Unknown => Verdict::Unknown,
+                        };
+                        match call.resolve(doubt, verdict).await {
+                            Ok(()) => continue,
+                            Err(error) => error,
+                        }
+                    }
+                },
+                Err(error) => error,
+            };
+            return if is_shadow || call.runs_unprotected_after(&error) {
+                call.emit(EventKind::Unprotected, &error);
+                Start::Run(Running::unprotected(Some(call), errors))
+            } else {
+                Start::Return(R::from_result(Err(error.into())))
+            };
+        }
+    }
+
+    /// What there is to call, or `None` if it runs without protection.
+    fn prepare(self) -> Result<(Option<Call>, P), Error> {
+        let engine = self.engine.ok_or(Error::NoEngine)?;
+        if let Some(site) = self.site {
+            site.check()?;
+        }
+        let events = &engine.shared.events;
+        if engine.shared.mode == Mode::Disabled {
+            events.emit(
+                EventKind::Unprotected,
+                &self.scope,
+                None,
+                &"the engine is disabled",
+            );
+            return Ok((None, self.errors));
+        }
+        let Some(key) = self.key? else {
+            events.emit(
+                EventKind::Unprotected,
+                &self.scope,
+                None,
+                &"the call has no key",
+            );
+            return Ok((None, self.errors));
+        };
+        check("ttl", self.policy.ttl)?;
+        check("lease", self.policy.lease)?;
+        let fingerprint = self.fingerprint?;
+        let call = Call {
+            engine,
+            scope: self.scope,
+            key,
+            fingerprint,
+            policy: self.policy,
+        };
+        Ok((Some(call), self.errors))
+    }
+}
+
+/// Stores count in milliseconds, and keep durations in twelve digits of them.
+fn check(what: &'static str, value: Duration) -> Result<(), Error> {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    if (SHORTEST..=LONGEST).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::InvalidDuration { what, value })
+}
+
+impl<P: fmt::Debug> fmt::Debug for Operation<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("scope", &self.scope)
+            .field("policy", &self.policy)
+            .field("errors", &self.errors)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a call has come to, before the operation's body.
+#[derive(Debug)]
+#[doc(hidden)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the attribute's expansion matches on it"
+)]
+pub enum Start<R, P = ReleaseErrors> {
+    /// A replay, or an error: return it.
+    Return(R),
+    /// The body is to run.
+    Run(Running<R, P>),
+}
+
+/// What becomes of the errors of type `E` that an operation returns.
+///
+/// Implemented by [`ReleaseErrors`] for every error, and by [`RecordErrors`] for those that can be
+/// recorded.
+pub trait ErrorPolicy<E>: sealed::Sealed {
+    /// What to do about `error`.
+    #[doc(hidden)]
+    fn decide(&self, error: &E) -> OnError;
+
+    /// Encodes `error`.
+    #[doc(hidden)]
+    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError>;
+
+    /// Decodes a recorded error.
+    #[doc(hidden)]
+    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error>;
+}
+
+/// The codecs of an engine, for [`ErrorPolicy`] alone.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct AllCodecs<'a>(pub(crate) &'a Codecs);
+
+mod sealed {
+    #[expect(unnameable_types, reason = "that is what seals a trait")]
+    pub trait Sealed {}
+    impl Sealed for super::ReleaseErrors {}
+    impl<E> Sealed for super::RecordErrors<E> {}
+}
+
+impl<E> ErrorPolicy<E> for ReleaseErrors {
+    fn decide(&self, _: &E) -> OnError {
+        if self.hold {
+            OnError::Hold
+        } else {
+            OnError::Release
+        }
+    }
+
+    fn encode(_: &AllCodecs<'_>, _: &E) -> Result<Payload, BoxError> {
+        Err("this operation does not record errors".into())
+    }
+
+    fn decode(_: &AllCodecs<'_>, _: &Payload) -> Result<E, Error> {
+        let reason = "an error is recorded, and this version of the operation records none";
+        Err(Error::Incompatible(reason.into()))
+    }
+}
+
+impl<E: Serialize + DeserializeOwned> ErrorPolicy<E> for RecordErrors<E> {
+    fn decide(&self, error: &E) -> OnError {
+        (self.0)(error)
+    }
+
+    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
+        let (codec, bytes) = codecs.0.encode(error)?;
+        Ok(Payload { codec, bytes })
+    }
+
+    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
+        codecs
+            .0
+            .decode(payload.codec, &payload.bytes)
+            .map_err(DecodeError::into_error)
+    }
+}
+
+impl<E> fmt::Debug for RecordErrors<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordErrors")
+    }
+}

@@ -1,0 +1,320 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::Instrument;
+
+use super::attempt::LeaseSignal;
+use super::claim::Call;
+use super::detach::{ToTheEnd, in_background};
+use super::operation::{AllCodecs, ErrorPolicy};
+use super::settle::Settled;
+use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded};
+use crate::codec::CodecId;
+use crate::error::{Error, UnrecordedValue};
+use crate::outcome::{Provenance, Recordable, Reply};
+use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
+use crate::record::{Ending, Payload};
+
+type Panic = Box<dyn std::any::Any + Send>;
+
+/// An operation whose body is to run.
+#[doc(hidden)]
+pub struct Running<R, P> {
+    held: Protection,
+    errors: P,
+    reply: PhantomData<fn() -> R>,
+}
+
+enum Protection {
+    None(Option<Call>),
+    Held(Held),
+}
+
+impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
+    pub(crate) fn new(held: Held, errors: P) -> Self {
+        Self {
+            held: Protection::Held(held),
+            errors,
+            reply: PhantomData,
+        }
+    }
+
+    pub(crate) fn unprotected(call: Option<Call>, errors: P) -> Self {
+        Self {
+            held: Protection::None(call),
+            errors,
+            reply: PhantomData,
+        }
+    }
+
+    /// What the body may know of itself.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        match &self.held {
+            Protection::Held(held) => held.attempt(),
+            Protection::None(call) => {
+                Attempt::unprotected(call.as_ref().map(|call| call.key.clone()))
+            }
+        }
+    }
+
+    /// Runs `body` under the lease, and records how it ended.
+    pub async fn finish(self, body: impl Future<Output = R>) -> R {
+        let Self { held, errors, .. } = self;
+        let mut held = match held {
+            Protection::Held(held) => held,
+            Protection::None(_) => {
+                let result = body.await.into_result();
+                return R::from_result(result.map(|value| value.told(Provenance::Unprotected)));
+            }
+        };
+        held.stage = Stage::Runs;
+        let ended = held.drive(body).await;
+        held.stage = Stage::Settled;
+        let reply = match ended {
+            Ok(reply) => reply,
+            Err(panic) => {
+                held.settle_panic().await;
+                resume_unwind(panic)
+            }
+        };
+        // Encoded before the next await, so that the future is `Send` though no reference may be.
+        match reply.into_result() {
+            Ok(value) => {
+                let payload = held.call.encode(value.stored());
+                let kept = payload.codec != CodecId::NONE;
+                let completion = Completion::value(payload.clone(), held.call.policy.ttl);
+                let (held, settled) = held.complete(completion).await;
+                match settled {
+                    Settled::Recorded => {
+                        let attempt = held.grant.attempt;
+                        R::from_result(Ok(value.told(Provenance::Executed { attempt, kept })))
+                    }
+                    Settled::Superseded(recorded) => held.call.replay(&recorded, &errors),
+                    Settled::LeaseLost => {
+                        let value = UnrecordedValue(payload);
+                        R::from_result(Err(Error::LeaseLost { value }.into()))
+                    }
+                    Settled::Unrecorded(_)
+                        if R::Value::TELLS
+                            || held.call.policy.on_unrecorded == OnUnrecorded::Return =>
+                    {
+                        R::from_result(Ok(value.told(Provenance::Unrecorded)))
+                    }
+                    Settled::Unrecorded(source) => {
+                        let store = held.call.shared().store.name();
+                        let value = UnrecordedValue(payload);
+                        R::from_result(Err(Error::Unrecorded {
+                            store,
+                            value,
+                            source,
+                        }
+                        .into()))
+                    }
+                }
+            }
+            Err(error) => {
+                let end = end_of(&held.call, &errors, &error);
+                match held.settle_error(end).await {
+                    Some((call, recorded)) => call.replay(&recorded, &errors),
+                    None => R::from_result(Err(error)),
+                }
+            }
+        }
+    }
+
+    /// Like [`finish`](Self::finish), in a task of its own, which nobody's going away stops.
+    pub async fn finish_detached(self, body: impl Future<Output = R> + Send + 'static) -> R
+    where
+        R: Send + 'static,
+        R::Error: Send,
+        R::Value: Send,
+        P: Send + 'static,
+    {
+        let task = tokio::spawn(self.finish(body).in_current_span());
+        match task.await {
+            Ok(reply) => reply,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime shuts down, and this future with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// What becomes of a record whose operation returned `error`.
+fn end_of<E, P: ErrorPolicy<E>>(call: &Call, errors: &P, error: &E) -> ErrorEnd {
+    match errors.decide(error) {
+        OnError::Hold => ErrorEnd::Hold,
+        OnError::Release => ErrorEnd::Release,
+        OnError::Record => match P::encode(&AllCodecs(&call.shared().codecs), error) {
+            Ok(payload) => ErrorEnd::Record(payload),
+            Err(reason) => {
+                call.emit(EventKind::Unrecorded, &reason);
+                ErrorEnd::Release
+            }
+        },
+    }
+}
+
+impl<R, P> fmt::Debug for Running<R, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.held {
+            Protection::Held(held) => f.debug_tuple("Running").field(&held.grant).finish(),
+            Protection::None(_) => f.write_str("Running(unprotected)"),
+        }
+    }
+}
+
+/// What becomes of a record whose operation returned an error.
+pub(crate) enum ErrorEnd {
+    Hold,
+    Record(Payload),
+    Release,
+}
+
+/// A granted claim. Whatever happens to it, the store is told: by whoever settles it, or when it is
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) call: Call,
+    pub(crate) grant: Arc<Grant>,
+    lease: Arc<LeaseSignal>,
+    /// When the lease was last asked for: it is counted from before the request was sent.
+    leased: Instant,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Unrun,
+    Runs,
+    Settled,
+}
+
+impl Held {
+    pub(crate) fn new(call: Call, grant: Grant, asked: Instant) -> Self {
+        if grant.attempt > 1 {
+            call.emit(
+                EventKind::Takeover,
+                &format_args!("attempt {}", grant.attempt),
+            );
+        }
+        let (grant, lease) = (Arc::new(grant), Arc::default());
+        Self {
+            call,
+            grant,
+            lease,
+            leased: asked,
+            stage: Stage::Unrun,
+        }
+    }
+
+    fn attempt(&self) -> Attempt {
+        let (grant, lease) = (Arc::clone(&self.grant), Arc::clone(&self.lease));
+        Attempt::new(self.call.key.clone(), grant, lease)
+    }
+
+    /// Runs `body`, and renews the lease for as long as it runs: no longer, and not without it.
+    async fn drive<T>(&self, body: impl Future<Output = T>) -> Result<T, Panic> {
+        let mut body = pin!(body);
+        let mut renewal = None;
+        poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+                Err(panic) => return Poll::Ready(Err(panic)),
+                Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
+                Ok(Poll::Pending) => {}
+            }
+            // A body that is ready at once needs no timer.
+            let renewal = renewal.get_or_insert_with(|| Box::pin(self.keep_lease()));
+            renewal.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Renews the lease every third of it, until it is lost. Never returns.
+    async fn keep_lease<T>(&self) -> T {
+        let lease = self.call.policy.lease;
+        // The owner's clock may run a little slower than the store's.
+        let safe = lease.saturating_sub(lease / 10);
+        let (mut next, mut until) = (self.leased + lease / 3, self.leased + safe);
+        loop {
+            sleep_until(next).await;
+            let sent = Instant::now();
+            match timeout_at(until.max(sent + lease / 3), self.renew()).await {
+                Ok(Ok(Update::Lost(_))) => {
+                    self.lose_lease("another attempt, or an operator, has taken over");
+                    return std::future::pending().await;
+                }
+                Ok(Ok(Update::Applied | Update::Healed | Update::Repeated)) => {
+                    (next, until) = (sent + lease / 3, sent + safe);
+                }
+                Ok(Err(error)) => {
+                    self.call.emit(EventKind::StoreError, &error);
+                    next = Instant::now() + (lease / 10).min(Duration::from_secs(1));
+                }
+                Err(_) => next = Instant::now(),
+            }
+            if Instant::now() >= until {
+                // Still its owner's, if nobody has taken over; but that is not for sure.
+                self.lose_lease("it could not be renewed in time");
+            }
+        }
+    }
+
+    fn renew(&self) -> impl Future<Output = Result<Update, crate::StoreError>> + Send + use<> {
+        let (call, grant) = (self.call.clone(), Arc::clone(&self.grant));
+        ToTheEnd::new(async move {
+            call.shared()
+                .store
+                .renew(&call.key, &grant, call.policy.lease)
+                .await
+        })
+    }
+
+    fn lose_lease(&self, reason: &'static str) {
+        if self.lease.lose() {
+            self.call.emit(EventKind::LeaseLost, &reason);
+        }
+    }
+
+    /// Notes the panic, or lets the next caller run.
+    async fn settle_panic(self) {
+        let mode = match self.call.policy.on_panic {
+            OnPanic::Hold => ReleaseMode::Note,
+            OnPanic::Release => ReleaseMode::Free,
+        };
+        self.tell(Release::new(Ending::Panicked, mode)).await;
+    }
+
+    /// Tells the store how the attempt ended, even if nobody waits for it.
+    pub(crate) async fn tell(&self, release: Release) {
+        ToTheEnd::new(self.telling(release)).await;
+    }
+
+    fn telling(&self, release: Release) -> impl Future<Output = ()> + Send + use<> {
+        let (call, holder) = (self.call.clone(), self.grant.holder());
+        async move { call.tell(&holder, release).await }
+    }
+}
+
+/// Only signals: nothing depends on it but how soon others learn of it.
+impl Drop for Held {
+    fn drop(&mut self) {
+        let release = match (self.stage, self.call.policy.on_cancel) {
+            (Stage::Settled, _) => return,
+            (Stage::Unrun, _) => Release::new(Ending::Clean, ReleaseMode::Free),
+            (Stage::Runs, OnCancel::Hold) => Release::new(Ending::Cancelled, ReleaseMode::Note),
+            (Stage::Runs, OnCancel::Release) => Release::new(Ending::Cancelled, ReleaseMode::Free),
+        };
+        in_background(self.telling(release));
+    }
+}

@@ -1,0 +1,196 @@
+//! What the store is told of an operation that has ended, and what its caller is told of that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::EventKind;
+use super::claim::{Call, Claimed};
+use super::detach::{ToTheEnd, in_background};
+use super::running::{ErrorEnd, Held};
+use crate::error::StoreError;
+use crate::protocol::{Completion, Found, Grant, Recorded, Release, ReleaseMode, Update};
+use crate::record::{Ending, Payload};
+
+/// The pauses between tries to record a result: at first, and at last.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// What has become of a result.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// Another attempt may have run, and no result of it is there.
+    LeaseLost,
+    /// It is recorded.
+    Recorded,
+    /// Another attempt's result counts.
+    Superseded(Recorded),
+    /// The store has not taken it; it is being recorded in the background.
+    Unrecorded(StoreError),
+}
+
+/// What the store has said of a completion, in the end.
+enum Told {
+    Lost(Option<Found>),
+    Recorded,
+    Unrecorded(StoreError),
+}
+
+impl Held {
+    /// Records a result, even if nobody waits for it.
+    pub(crate) async fn complete(self, completion: Completion) -> (Self, Settled) {
+        let recorder = Recorder {
+            call: self.call.clone(),
+            grant: Arc::clone(&self.grant),
+            completion,
+            began: Instant::now(),
+        };
+        let settled = match ToTheEnd::new(recorder.record()).await {
+            Told::Recorded => Settled::Recorded,
+            Told::Unrecorded(error) => Settled::Unrecorded(error),
+            Told::Lost(found) => self.superseded(found).await,
+        };
+        (self, settled)
+    }
+
+    /// Ends the attempt after an error. Returns a result that counts in its place, if another
+    /// attempt has one.
+    pub(crate) async fn settle_error(self, end: ErrorEnd) -> Option<(Call, Recorded)> {
+        let mode = match end {
+            ErrorEnd::Hold => ReleaseMode::Hold,
+            ErrorEnd::Release => ReleaseMode::Free,
+            ErrorEnd::Record(payload) => {
+                let completion = Completion::error(payload, self.call.policy.ttl);
+                let (held, settled) = self.complete(completion).await;
+                return match settled {
+                    Settled::Superseded(recorded) => Some((held.call.clone(), recorded)),
+                    Settled::LeaseLost | Settled::Recorded | Settled::Unrecorded(_) => None,
+                };
+            }
+        };
+        self.call
+            .emit(EventKind::Executed, &"an error, which is not recorded");
+        self.tell(Release::new(Ending::Error, mode)).await;
+        None
+    }
+
+    /// Finds the result that counts in place of a late owner's.
+    async fn superseded(&self, found: Option<Found>) -> Settled {
+        self.call.emit(
+            EventKind::DoubleExecution,
+            &format_args!("{:?}", found.as_ref().map(|found| found.state)),
+        );
+        let Some(found) = found else {
+            return Settled::LeaseLost;
+        };
+        if let Some(recorded) = found.recorded {
+            let same = recorded.fingerprint == self.call.fingerprint;
+            return if same {
+                Settled::Superseded(recorded)
+            } else {
+                Settled::LeaseLost
+            };
+        }
+        // The winner still runs: its result is worth waiting for. A grant is given back unused.
+        match self.call.claim().await {
+            Ok(Claimed::Done(recorded)) => Settled::Superseded(recorded),
+            Ok(Claimed::Granted(_) | Claimed::InDoubt(_)) | Err(_) => Settled::LeaseLost,
+        }
+    }
+}
+
+/// Gets one result into the store.
+struct Recorder {
+    call: Call,
+    grant: Arc<Grant>,
+    completion: Completion,
+    began: Instant,
+}
+
+impl Recorder {
+    /// Tries for as long as a caller is patient, and goes on in the background after that.
+    async fn record(mut self) -> Told {
+        let patience = self.call.shared().record_patience;
+        match self.try_for(patience).await {
+            Told::Unrecorded(error) => {
+                self.call.emit(EventKind::Unrecorded, &error);
+                if error.is_transient() {
+                    in_background(self.record_late());
+                }
+                Told::Unrecorded(error)
+            }
+            told => told,
+        }
+    }
+
+    /// Goes on until a lost record could no longer be healed.
+    async fn record_late(mut self) {
+        let rest = self
+            .grant
+            .healing_window()
+            .saturating_sub(self.began.elapsed());
+        if let Told::Unrecorded(error) = self.try_for(rest).await {
+            self.call.emit(EventKind::Unrecorded, &error);
+        }
+    }
+
+    async fn try_for(&mut self, patience: Duration) -> Told {
+        let until = Instant::now() + patience;
+        let mut pause = PAUSE.0;
+        loop {
+            let sent = Instant::now();
+            let store = &self.call.shared().store;
+            let error = match store
+                .complete(&self.call.key, &self.grant, &self.completion)
+                .await
+            {
+                Ok(Update::Applied | Update::Healed | Update::Repeated) => {
+                    self.recorded(sent);
+                    return Told::Recorded;
+                }
+                Ok(Update::Lost(found)) => return Told::Lost(found),
+                Err(error) => error,
+            };
+            self.call.emit(EventKind::StoreError, &error);
+            match &error {
+                // It would be refused again, perhaps for its size. That it happened must be kept.
+                StoreError::Backend(_) if !self.completion.payload.bytes.is_empty() => {
+                    self.completion.payload = Payload::default();
+                    continue;
+                }
+                _ if !error.is_transient() || Instant::now() + pause >= until => {
+                    return Told::Unrecorded(error);
+                }
+                _ => {}
+            }
+            // As long as there is a lease, nobody takes over; whether it was renewed shows later.
+            _ = store
+                .renew(&self.call.key, &self.grant, self.call.policy.lease)
+                .await;
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    fn recorded(&self, sent: Instant) {
+        self.call.emit(
+            EventKind::Executed,
+            &format_args!("attempt {}", self.grant.attempt),
+        );
+        let Some(near) = &self.call.shared().near_cache else {
+            return;
+        };
+        let completed_at = self.grant.fence.granted_at();
+        let recorded = Recorded {
+            failed: self.completion.failed,
+            payload: self.completion.payload.clone(),
+            fingerprint: self.grant.fingerprint,
+            attempt: self.grant.attempt,
+            fence: self.grant.fence,
+            completed_at,
+            expires_at: completed_at.plus(self.completion.ttl),
+            remaining: self.completion.ttl,
+        };
+        near.put(&self.call.key, recorded, sent, self.completion.ttl);
+    }
+}

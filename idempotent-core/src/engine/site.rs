@@ -1,0 +1,78 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::Error;
+
+/// The place in the source where an operation is defined, and the scope of its keys.
+#[derive(Debug)]
+pub struct Site {
+    scope: &'static str,
+    file: &'static str,
+    line: u32,
+    known: AtomicBool,
+}
+
+static SITES: Mutex<Option<HashMap<&'static str, &'static Site>>> = Mutex::new(None);
+
+impl Site {
+    /// An operation defined at `file` and `line`.
+    #[must_use]
+    pub const fn new(scope: &'static str, file: &'static str, line: u32) -> Self {
+        Self {
+            scope,
+            file,
+            line,
+            known: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) const fn scope(&self) -> &'static str {
+        self.scope
+    }
+
+    /// Refuses a scope that another place of this process has used before: the two operations would
+    /// replay each other's results.
+    pub(crate) fn check(&'static self) -> Result<(), Error> {
+        if self.known.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *sites
+            .get_or_insert_default()
+            .entry(self.scope)
+            .or_insert(self);
+        if (first.file, first.line) == (self.file, self.line) {
+            self.known.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        Err(Error::DuplicateScope {
+            scope: self.scope.to_owned(),
+            first: first.location(),
+            second: self.location(),
+        })
+    }
+
+    fn location(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_scope_at_two_places_is_an_error_that_names_both() {
+        static FIRST: Site = Site::new("site-test", "a.rs", 1);
+        static SECOND: Site = Site::new("site-test", "b.rs", 2);
+        FIRST.check().unwrap();
+        let error = SECOND.check().unwrap_err().to_string();
+        assert!(
+            error.contains("a.rs:1") && error.contains("b.rs:2"),
+            "{error}"
+        );
+        assert!(SECOND.check().is_err(), "not only the first time");
+        FIRST.check().unwrap();
+    }
+}

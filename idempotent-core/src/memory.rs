@@ -1,0 +1,422 @@
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::StoreError;
+use crate::key::Key;
+use crate::protocol::{
+    self, Claim, ClaimRequest, Completion, Grant, Holder, Release, StepReply, Update,
+};
+use crate::record::{Record, Step};
+use crate::store::{
+    Deletion, Entry, Inspect, Page, Purged, Query, Statistics, Store, Watch, Watchers,
+};
+
+const SHARDS: usize = 64;
+const DEFAULT_CAPACITY: usize = 1_000_000;
+/// How much later than its record's end a deadline may be without being written anew.
+const DEADLINE_SLACK: Duration = Duration::from_secs(60);
+/// How many expired records a claim clears away in passing, so that the map keeps up with any flood.
+const PURGED_PER_CLAIM: usize = 2;
+/// How many deadlines an eviction looks at before it gives up and refuses.
+const EVICTION_CANDIDATES: usize = 64;
+
+/// Records in this process's memory.
+///
+/// For tests, for single processes whose effects do not outlive them, and as the specification in
+/// action: it is a map around [`apply`](protocol::apply).
+///
+/// # What is promised
+///
+/// Everything that the protocol promises, within one process and for as long as it lives. Nothing
+/// survives the process, and nothing is shared with another.
+///
+/// # Room
+///
+/// A record takes about 400 bytes beside its key, its result and its steps. There are at most
+/// [`with_capacity`](Self::with_capacity) records (1,000,000 by default); what happens then is
+/// [`OnFull`]'s to say. Expired records are cleared away in passing.
+///
+/// # Clone
+///
+/// Clones are handles to the same records.
+///
+/// # Examples
+///
+/// ```
+/// use idempotent_core::MemoryStore;
+///
+/// let store = MemoryStore::new().with_capacity(10_000);
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+    clock: Clock,
+    capacity: usize,
+    on_full: OnFull,
+}
+
+/// What a [`MemoryStore`] does with a new key when it holds as many records as it may.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// Drops a finished record before its time: a retry of that one would run again. Records in
+    /// progress, released or in doubt are never dropped.
+    EvictFinished,
+    /// Refuses the new key with [`StoreError::Full`]. The default.
+    #[default]
+    Refuse,
+}
+
+struct Shared {
+    hasher: RandomState,
+    records: AtomicUsize,
+    shards: Vec<Mutex<Shard>>,
+    watchers: Watchers,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// An empty slot exists only while its shard is locked.
+    slots: HashMap<Key, Option<Record>>,
+    /// At least one entry for each record, `DEADLINE_SLACK` after its end at the latest.
+    deadlines: BinaryHeap<Reverse<(Timestamp, Key)>>,
+}
+
+impl MemoryStore {
+    /// An empty store, whose clock follows [`tokio::time::pause`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                hasher: RandomState::new(),
+                records: AtomicUsize::new(0),
+                shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+                watchers: Watchers::new(),
+            }),
+            clock: Clock::monotonic(),
+            capacity: DEFAULT_CAPACITY,
+            on_full: OnFull::default(),
+        }
+    }
+
+    /// Sets the number of records there may be.
+    #[must_use]
+    pub const fn with_capacity(mut self, records: usize) -> Self {
+        self.capacity = records;
+        self
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets what happens when the store is full.
+    #[must_use]
+    pub const fn with_on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    fn index(&self, key: &Key) -> usize {
+        usize::try_from(self.shared.hasher.hash_one(key)).unwrap_or_default() % SHARDS
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        lock(&self.shared.shards[self.index(key)])
+    }
+
+    /// Runs `change` on the slot of `key`, and wakes whoever waited for what it did.
+    fn update<R>(&self, key: &Key, change: impl FnOnce(&mut Option<Record>, Timestamp) -> R) -> R {
+        let mut shard = self.shard(key);
+        let now = self.clock.now();
+        let mut absent = None;
+        let slot = shard.slots.get_mut(key);
+        let existed = slot.is_some();
+        let slot = slot.unwrap_or(&mut absent);
+
+        let before = slot
+            .as_ref()
+            .map(|record| (record.waiter, record.expires_at));
+        let reply = change(slot, now);
+        let after = slot
+            .as_ref()
+            .map(|record| (record.waiter, record.expires_at));
+
+        match (before, after) {
+            (_, None) if existed => {
+                shard.slots.remove(key);
+                self.shared.records.fetch_sub(1, Ordering::Relaxed);
+            }
+            (_, Some((_, expires_at))) if !existed => {
+                shard.slots.insert(key.clone(), absent);
+                shard.remember(key, expires_at);
+                self.shared.records.fetch_add(1, Ordering::Relaxed);
+            }
+            (Some((_, was)), Some((_, is))) if is.plus(DEADLINE_SLACK) < was => {
+                shard.remember(key, is);
+            }
+            _ => {}
+        }
+        let waited = before.is_some_and(|(waiter, _)| waiter);
+        let waiting = after.is_some_and(|(waiter, _)| waiter);
+        drop(shard);
+        if waited && !waiting {
+            self.shared.watchers.notify(key);
+        }
+        reply
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.records.load(Ordering::Relaxed) >= self.capacity
+    }
+
+    /// Makes room for one record, if there is any to be made.
+    fn make_room(&self, key: &Key) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for shard in &self.shared.shards {
+            self.clear(&mut lock(shard), now, usize::MAX);
+        }
+        if !self.is_full() {
+            return Ok(());
+        }
+        let mut nearest = self
+            .shared
+            .shards
+            .iter()
+            .cycle()
+            .skip(self.index(key))
+            .take(SHARDS);
+        if self.on_full == OnFull::EvictFinished && nearest.any(|shard| lock(shard).evict()) {
+            self.shared.records.fetch_sub(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        Err(StoreError::Full(
+            format!("{} records are held already", self.capacity).into(),
+        ))
+    }
+
+    fn clear(&self, shard: &mut Shard, now: Timestamp, at_most: usize) -> usize {
+        let cleared = shard.clear(now, at_most);
+        self.shared.records.fetch_sub(cleared, Ordering::Relaxed);
+        cleared
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("records", &self.shared.records.load(Ordering::Relaxed))
+            .field("capacity", &self.capacity)
+            .field("on_full", &self.on_full)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Notes that the record under `key` may expire at `deadline`.
+    fn remember(&mut self, key: &Key, deadline: Timestamp) {
+        if self.deadlines.len() > 2 * self.slots.len() + 64 {
+            // Most of them are of records that were deleted, or moved their end.
+            self.deadlines = self
+                .slots
+                .iter()
+                .filter_map(|(key, slot)| Some(Reverse((slot.as_ref()?.expires_at, key.clone()))))
+                .collect();
+        }
+        self.deadlines.push(Reverse((deadline, key.clone())));
+    }
+
+    /// Removes up to `at_most` expired records. Returns how many.
+    fn clear(&mut self, now: Timestamp, at_most: usize) -> usize {
+        let mut cleared = 0;
+        while cleared < at_most
+            && self
+                .deadlines
+                .peek()
+                .is_some_and(|Reverse((deadline, _))| *deadline <= now)
+            && let Some(Reverse((_, key))) = self.deadlines.pop()
+        {
+            match self.slots.get(&key) {
+                Some(Some(record)) if !record.is_expired(now) => {
+                    self.deadlines.push(Reverse((record.expires_at, key)));
+                }
+                Some(_) => {
+                    self.slots.remove(&key);
+                    cleared += 1;
+                }
+                None => {}
+            }
+        }
+        cleared
+    }
+
+    /// Removes the finished record that would expire first. Returns whether there was one.
+    fn evict(&mut self) -> bool {
+        let mut passed = Vec::new();
+        let mut evicted = false;
+        while passed.len() < EVICTION_CANDIDATES
+            && let Some(Reverse((deadline, key))) = self.deadlines.pop()
+        {
+            match self.slots.get(&key) {
+                Some(Some(record)) if record.state.is_finished() => {
+                    self.slots.remove(&key);
+                    evicted = true;
+                    break;
+                }
+                Some(_) => passed.push(Reverse((deadline, key))),
+                None => {}
+            }
+        }
+        self.deadlines.extend(passed);
+        evicted
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing can panic while the lock is held half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store for MemoryStore {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        {
+            let mut shard = self.shard(key);
+            self.clear(&mut shard, self.clock.now(), PURGED_PER_CLAIM);
+            let is_new = self.is_full() && !shard.slots.contains_key(key);
+            drop(shard);
+            if is_new {
+                self.make_room(key)?;
+            }
+        }
+        Ok(self.update(key, |slot, now| protocol::claim(slot, request, now)))
+    }
+
+    async fn complete(
+        &self,
+        key: &Key,
+        grant: &Grant,
+        completion: &Completion,
+    ) -> Result<Update, StoreError> {
+        Ok(self.update(key, |slot, now| {
+            protocol::complete(slot, grant, completion, now)
+        }))
+    }
+
+    async fn record_step(
+        &self,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> Result<StepReply, StoreError> {
+        Ok(self.update(key, |slot, now| {
+            protocol::record_step(slot, grant, step, lease, now)
+        }))
+    }
+
+    async fn release(
+        &self,
+        key: &Key,
+        holder: &Holder,
+        release: Release,
+    ) -> Result<Update, StoreError> {
+        Ok(self.update(key, |slot, now| {
+            protocol::release(slot, holder, release, now)
+        }))
+    }
+
+    async fn renew(&self, key: &Key, grant: &Grant, lease: Duration) -> Result<Update, StoreError> {
+        Ok(self.update(key, |slot, now| protocol::renew(slot, grant, lease, now)))
+    }
+
+    async fn watch(&self, key: &Key) -> Result<Watch, StoreError> {
+        Ok(self.shared.watchers.subscribe(key))
+    }
+}
+
+impl Inspect for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        let shard = self.shard(key);
+        let now = self.clock.now();
+        let live = shard
+            .slots
+            .get(key)
+            .into_iter()
+            .flatten()
+            .find(|record| !record.is_expired(now));
+        Ok(live.cloned())
+    }
+
+    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        let now = self.clock.now();
+        let mut entries = Vec::new();
+        for shard in &self.shared.shards {
+            for (key, slot) in &lock(shard).slots {
+                if let Some(record) = slot
+                    && query.matches(key, record, now)
+                {
+                    entries.push(Entry::new(key.clone(), record.clone()));
+                }
+            }
+        }
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(Page::of(entries, query.limit))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<Deletion, StoreError> {
+        Ok(self.update(key, |slot, now| match slot {
+            None => Deletion::Absent,
+            Some(record) if record.is_expired(now) => {
+                *slot = None;
+                Deletion::Absent
+            }
+            Some(record) if record.is_held(now) => Deletion::InProgress,
+            Some(_) => {
+                *slot = None;
+                Deletion::Deleted
+            }
+        }))
+    }
+
+    async fn purge(&self, batch: usize) -> Result<Purged, StoreError> {
+        let now = self.clock.now();
+        let mut purged = 0;
+        for shard in &self.shared.shards {
+            purged += self.clear(&mut lock(shard), now, batch - purged);
+            if purged == batch {
+                return Ok(Purged::new(purged, true));
+            }
+        }
+        Ok(Purged::new(purged, false))
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        let now = self.clock.now();
+        let mut statistics = Statistics::default();
+        for shard in &self.shared.shards {
+            for record in lock(shard).slots.values().flatten() {
+                statistics.count(record, now);
+            }
+        }
+        Ok(statistics)
+    }
+}

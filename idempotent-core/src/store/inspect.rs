@@ -1,0 +1,311 @@
+use std::future::Future;
+use std::time::Duration;
+
+use super::Store;
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::key::Key;
+use crate::protocol::{Completion, Doubt, Release, ReleaseMode, Update};
+use crate::record::{Payload, Record, State};
+
+/// Administration of a store: for operators and their tools, never for the engine.
+pub trait Inspect: Send + Sync {
+    /// The record under `key`, unless it has expired.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// The records that fit `query`, in the order of their keys, a page at a time.
+    ///
+    /// Records that come or go between two pages may be missed. A record that exists throughout is
+    /// listed exactly once where the store can sort, and at least once where it cannot.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn list(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
+
+    /// Forgets the record under `key`, unless an attempt holds it: its next call runs as the first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn delete(&self, key: &Key) -> impl Future<Output = Result<Deletion, StoreError>> + Send;
+
+    /// Removes up to `batch` expired records. Nothing depends on it but the room they take.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn purge(&self, batch: usize) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+
+    /// Counts the records.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn statistics(&self) -> impl Future<Output = Result<Statistics, StoreError>> + Send;
+}
+
+/// Which records to list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Query {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Only those of this scope.
+    pub scope: Option<String>,
+    /// Only those whose current attempt was granted this long ago, or longer.
+    pub older_than: Option<Duration>,
+    /// At most so many.
+    pub limit: usize,
+    /// Where the page before ended: its [`Page::next`].
+    pub after: Option<String>,
+}
+
+impl Query {
+    /// All records, 100 to a page.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self {
+            state: None,
+            scope: None,
+            older_than: None,
+            limit: 100,
+            after: None,
+        }
+    }
+
+    /// Only those in `state`.
+    #[must_use]
+    pub const fn with_state(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Only those of `scope`.
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Only those whose current attempt was granted `age` ago, or longer.
+    #[must_use]
+    pub const fn older_than(mut self, age: Duration) -> Self {
+        self.older_than = Some(age);
+        self
+    }
+
+    /// At most `limit` to a page.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether the record under `key` is on the list, and after the last page.
+    #[must_use]
+    pub fn matches(&self, key: &Key, record: &Record, now: Timestamp) -> bool {
+        !record.is_expired(now)
+            && self.state.is_none_or(|state| record.state == state)
+            && self
+                .scope
+                .as_ref()
+                .is_none_or(|scope| key.scope() == scope.as_str())
+            && self
+                .older_than
+                .is_none_or(|age| now.since(record.fence.granted_at()) >= age)
+            && self
+                .after
+                .as_ref()
+                .is_none_or(|after| key.as_str() > after.as_str())
+    }
+
+    /// The page after `page`, if there is one.
+    #[must_use]
+    pub fn next(mut self, page: &Page) -> Option<Self> {
+        self.after = Some(page.next.clone()?);
+        Some(self)
+    }
+}
+
+/// One record and its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The record.
+    pub record: Record,
+}
+
+impl Entry {
+    /// The record under `key`.
+    #[must_use]
+    pub const fn new(key: Key, record: Record) -> Self {
+        Self { key, record }
+    }
+}
+
+/// Part of a list.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Page {
+    /// The records.
+    pub entries: Vec<Entry>,
+    /// Where to go on; `None` on the last page. Opaque.
+    pub next: Option<String>,
+}
+
+impl Page {
+    /// A page that ends at `next`.
+    #[must_use]
+    pub const fn new(entries: Vec<Entry>, next: Option<String>) -> Self {
+        Self { entries, next }
+    }
+
+    /// The first `limit` of `entries`, which are sorted by key. The page ends at its last key.
+    #[must_use]
+    pub fn of(mut entries: Vec<Entry>, limit: usize) -> Self {
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let last = entries.last().filter(|_| more);
+        let next = last.map(|entry| entry.key.as_str().to_owned());
+        Self { entries, next }
+    }
+}
+
+/// What became of a deletion.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Deletion {
+    /// There was nothing.
+    Absent,
+    /// The record is gone.
+    Deleted,
+    /// An attempt holds the key; nothing was changed.
+    InProgress,
+}
+
+/// What a purge did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Purged {
+    /// How many records are gone.
+    pub records: usize,
+    /// Whether there are, or may be, more to purge.
+    pub more: bool,
+}
+
+impl Purged {
+    /// `records` are gone.
+    #[must_use]
+    pub const fn new(records: usize, more: bool) -> Self {
+        Self { records, more }
+    }
+}
+
+/// How many records there are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Finished with a value.
+    pub completed: u64,
+    /// Expired, and not yet purged.
+    pub expired: u64,
+    /// Finished with a recorded error.
+    pub failed: u64,
+    /// In doubt.
+    pub in_doubt: u64,
+    /// In progress.
+    pub in_progress: u64,
+    /// Of those in progress, the ones whose lease is over.
+    pub lapsed: u64,
+    /// Released.
+    pub released: u64,
+}
+
+impl Statistics {
+    /// Counts `record`.
+    pub fn count(&mut self, record: &Record, now: Timestamp) {
+        if record.is_expired(now) {
+            self.expired += 1;
+            return;
+        }
+        match record.state {
+            State::Completed => self.completed += 1,
+            State::Failed => self.failed += 1,
+            State::InDoubt => self.in_doubt += 1,
+            State::InProgress => {
+                self.in_progress += 1;
+                self.lapsed += u64::from(!record.is_held(now));
+            }
+            State::Released => self.released += 1,
+        }
+    }
+}
+
+/// What a person, or the outside world, says about a doubt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// The effect happened, and this is its result. Kept for so long.
+    Completed(Payload, Duration),
+    /// The effect did not happen: the next caller runs.
+    NotExecuted,
+}
+
+/// Why a doubt was not resolved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// There is no doubt to resolve.
+    #[error("the record is not in doubt")]
+    NotInDoubt,
+    /// The store failed. The doubt may have been resolved.
+    #[error("the store failed; look whether the doubt was resolved")]
+    Store(#[from] StoreError),
+}
+
+/// What can be done with any store that can be inspected.
+pub trait InspectExt: Inspect + Store {
+    /// Resolves the doubt under `key`. Of two people who resolve it at once, one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::NotInDoubt`] if there is no doubt, or somebody was quicker.
+    fn resolve(
+        &self,
+        key: &Key,
+        resolution: Resolution,
+    ) -> impl Future<Output = Result<(), ResolveError>> + Send {
+        async move {
+            let record = self
+                .get(key)
+                .await?
+                .filter(|record| record.state == State::InDoubt);
+            let doubt = Doubt::of(&record.ok_or(ResolveError::NotInDoubt)?);
+            let update = match resolution {
+                Resolution::Completed(payload, ttl) => {
+                    self.complete(key, &doubt.grant, &Completion::value(payload, ttl))
+                        .await?
+                }
+                Resolution::NotExecuted => {
+                    let release = Release::new(doubt.ending, ReleaseMode::Free);
+                    self.release(key, &doubt.grant.holder(), release).await?
+                }
+            };
+            match update {
+                Update::Applied => Ok(()),
+                Update::Healed | Update::Lost(_) | Update::Repeated => {
+                    Err(ResolveError::NotInDoubt)
+                }
+            }
+        }
+    }
+}
+
+impl<S: Inspect + Store> InspectExt for S {}
