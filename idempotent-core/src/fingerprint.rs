@@ -32,7 +32,7 @@ use self::encode::{Encoder, Entries};
 /// # What differs
 ///
 /// Everything else, at any depth: `("ab", "c")` and `("a", "bc")`; `None`, `()`, an empty list and
-/// a missing field; `Some(x)` and `x`; 2^53 and 2^53 + 1 in any type; bytes and a list of integers;
+/// a missing field; `Some(x)` and `x`; the integers 2^53 and 2^53 + 1; bytes and a list of integers;
 /// a map that has an entry once and one that has it twice.
 ///
 /// # Not stable

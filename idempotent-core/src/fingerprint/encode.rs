@@ -46,12 +46,11 @@ struct Entry {
 }
 
 /// Which of `Encoder::entries` belong to a map.
-#[derive(Debug)]
 pub(super) struct Entries {
     first: usize,
 }
 
-/// What kind of value comes next.
+/// What kind of value comes next. The numbers are part of the encoding.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(super) enum Tag {
