@@ -81,7 +81,7 @@ impl Clock {
     }
 
     /// A clock that never steps back. It starts at the system's time, and follows
-    /// [`tokio::time::pause`] and `advance`.
+    /// `tokio::time::pause` and `advance`.
     #[must_use]
     pub fn monotonic() -> Self {
         Self(Source::Monotonic {

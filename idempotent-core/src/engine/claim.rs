@@ -7,9 +7,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::detach::{ToTheEnd, in_background};
+use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::flight::AtStore;
 use super::near_cache::Nearby;
-use super::operation::{AllCodecs, ErrorPolicy};
 use super::policy::Policy;
 use super::running::Held;
 use super::{Engine, EventKind, Mode, OnAbandoned, OnConflict, OnStoreFailure, Shared, Verdict};

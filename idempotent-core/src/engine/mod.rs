@@ -6,6 +6,7 @@
 mod attempt;
 mod claim;
 mod detach;
+mod error_policy;
 mod events;
 mod flight;
 mod near_cache;
@@ -20,13 +21,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::attempt::Attempt;
+pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, UnrecordedErrors};
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;
 use self::near_cache::NearCache;
-pub use self::operation::{
-    AllCodecs, ErrorPolicy, NoKey, Operation, RecordErrors, ReleaseErrors, Start,
-};
+pub use self::operation::{NoKey, Operation, Start};
 use self::policy::Policy;
 pub use self::policy::{
     OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Verdict,

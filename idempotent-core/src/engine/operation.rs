@@ -4,21 +4,19 @@ use std::future::{Future, Ready};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::claim::{Call, Claimed};
+use super::error_policy::{ErrorPolicy, RecordErrors, UnrecordedErrors};
 use super::policy::Policy;
 use super::running::Running;
 use super::{
     Attempt, Engine, EventKind, Mode, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic,
     OnStoreFailure, OnUnrecorded, Site, Verdict,
 };
-use crate::codec::{Codecs, DecodeError};
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError};
 use crate::key::{IntoKey, Key, KeyError};
 use crate::outcome::{Recordable, Reply};
-use crate::record::Payload;
 
 /// The fingerprint of a call whose arguments are not compared.
 const NO_FINGERPRINT: Fingerprint = Fingerprint::from_bytes([0; 32]);
@@ -28,7 +26,7 @@ const NO_FINGERPRINT: Fingerprint = Fingerprint::from_bytes([0; 32]);
 /// Made by [`Engine::operation`]; [`key`](Operation::key) comes first. `P` says what becomes of the
 /// operation's errors.
 #[must_use = "an operation does nothing until it is run"]
-pub struct Operation<P = ReleaseErrors> {
+pub struct Operation<P = UnrecordedErrors> {
     engine: Option<Engine>,
     errors: P,
     fingerprint: Result<Fingerprint, FingerprintError>,
@@ -42,15 +40,6 @@ pub struct Operation<P = ReleaseErrors> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct NoKey;
-
-/// Errors are not recorded.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ReleaseErrors {
-    hold: bool,
-}
-
-/// Errors are recorded, or not, as a function says.
-pub struct RecordErrors<E>(fn(&E) -> OnError);
 
 impl Operation<NoKey> {
     pub(crate) fn new(
@@ -85,7 +74,7 @@ impl Operation<NoKey> {
         let key = Key::of(&self.scope, &key);
         Operation {
             engine: self.engine,
-            errors: ReleaseErrors::default(),
+            errors: UnrecordedErrors::default(),
             fingerprint: self.fingerprint,
             key,
             policy: self.policy,
@@ -417,82 +406,9 @@ impl<P: fmt::Debug> fmt::Debug for Operation<P> {
     clippy::exhaustive_enums,
     reason = "the attribute's expansion matches on it"
 )]
-pub enum Start<R, P = ReleaseErrors> {
+pub enum Start<R, P = UnrecordedErrors> {
     /// A replay, or an error: return it.
     Return(R),
     /// The body is to run.
     Run(Running<R, P>),
-}
-
-/// What becomes of the errors of type `E` that an operation returns.
-///
-/// Implemented by [`ReleaseErrors`] for every error, and by [`RecordErrors`] for those that can be
-/// recorded.
-pub trait ErrorPolicy<E>: sealed::Sealed {
-    /// What to do about `error`.
-    #[doc(hidden)]
-    fn decide(&self, error: &E) -> OnError;
-
-    /// Encodes `error`.
-    #[doc(hidden)]
-    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError>;
-
-    /// Decodes a recorded error.
-    #[doc(hidden)]
-    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error>;
-}
-
-/// The codecs of an engine, for [`ErrorPolicy`] alone.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct AllCodecs<'a>(pub(crate) &'a Codecs);
-
-mod sealed {
-    #[expect(unnameable_types, reason = "that is what seals a trait")]
-    pub trait Sealed {}
-    impl Sealed for super::ReleaseErrors {}
-    impl<E> Sealed for super::RecordErrors<E> {}
-}
-
-impl<E> ErrorPolicy<E> for ReleaseErrors {
-    fn decide(&self, _: &E) -> OnError {
-        if self.hold {
-            OnError::Hold
-        } else {
-            OnError::Release
-        }
-    }
-
-    fn encode(_: &AllCodecs<'_>, _: &E) -> Result<Payload, BoxError> {
-        Err("this operation does not record errors".into())
-    }
-
-    fn decode(_: &AllCodecs<'_>, _: &Payload) -> Result<E, Error> {
-        let reason = "an error is recorded, and this version of the operation records none";
-        Err(Error::Incompatible(reason.into()))
-    }
-}
-
-impl<E: Serialize + DeserializeOwned> ErrorPolicy<E> for RecordErrors<E> {
-    fn decide(&self, error: &E) -> OnError {
-        (self.0)(error)
-    }
-
-    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
-        let (codec, bytes) = codecs.0.encode(error)?;
-        Ok(Payload { codec, bytes })
-    }
-
-    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
-        codecs
-            .0
-            .decode(payload.codec, &payload.bytes)
-            .map_err(DecodeError::into_error)
-    }
-}
-
-impl<E> fmt::Debug for RecordErrors<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecordErrors")
-    }
 }

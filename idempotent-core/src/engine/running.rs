@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::attempt::LeaseSignal;
 use super::claim::Call;
 use super::detach::{ToTheEnd, in_background};
-use super::operation::{AllCodecs, ErrorPolicy};
+use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::settle::Settled;
 use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded};
 use crate::codec::CodecId;

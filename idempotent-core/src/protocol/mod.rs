@@ -9,7 +9,7 @@
 //!                    Released, or InProgress with its lease over
 //! ```
 //!
-//! [`apply`] is the specification. [`MemoryStore`](crate::MemoryStore) is a map around it, and
+//! [`apply()`] is the specification. [`MemoryStore`](crate::MemoryStore) is a map around it, and
 //! every other store is tested for equality with it.
 
 mod apply;

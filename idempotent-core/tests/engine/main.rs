@@ -1,5 +1,7 @@
 //! The engine: what a call does in every situation.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap like tests")]
+
 mod abandoned;
 mod cancel;
 mod conflict;

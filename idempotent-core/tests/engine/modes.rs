@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotent_core::{Error, EventKind, Inspect, Outcome, Provenance};
+use idempotent_core::{EngineBuilder, Error, EventKind, Inspect, Outcome, Provenance};
 use tokio::time::advance;
 
 use crate::world::{World, key};
@@ -18,7 +18,7 @@ async fn a_disabled_engine_runs_everything_and_warns_each_time() {
 
 #[tokio::test]
 async fn a_shadow_records_and_runs_all_the_same() {
-    let world = World::with(|engine| engine.shadow());
+    let world = World::with(EngineBuilder::shadow);
     let call = || {
         let body = async { Ok::<_, Error>(Outcome::new(world.effects.happen())) };
         world.operation().run(body)
@@ -35,7 +35,7 @@ async fn a_shadow_records_and_runs_all_the_same() {
 
 #[tokio::test]
 async fn a_shadow_runs_where_a_mismatch_would_have_been_refused() {
-    let world = World::with(|engine| engine.shadow());
+    let world = World::with(EngineBuilder::shadow);
     for amount in [1, 2] {
         let operation = world.operation().fingerprint(&amount);
         operation
@@ -53,7 +53,7 @@ async fn the_near_cache_replays_without_the_store_and_not_beyond_the_ttl() {
     let world = World::with(|engine| engine.near_cache(10).ttl(ttl));
     assert_eq!(world.call().await.unwrap(), 1);
     world.store.delete(&key()).await.unwrap();
-    advance(ttl - Duration::from_millis(1)).await;
+    advance(ttl.saturating_sub(Duration::from_millis(1))).await;
     assert_eq!(world.call().await.unwrap(), 1);
     advance(Duration::from_millis(1)).await;
     assert_eq!(world.call().await.unwrap(), 2);

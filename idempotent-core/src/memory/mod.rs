@@ -1,3 +1,5 @@
+mod inspect;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
@@ -13,9 +15,7 @@ use crate::protocol::{
     self, Claim, ClaimRequest, Completion, Grant, Holder, Release, StepReply, Update,
 };
 use crate::record::{Record, Step};
-use crate::store::{
-    Deletion, Entry, Inspect, Page, Purged, Query, Statistics, Store, Watch, Watchers,
-};
+use crate::store::{Store, Watch, Watchers};
 
 const SHARDS: usize = 64;
 const DEFAULT_CAPACITY: usize = 1_000_000;
@@ -89,7 +89,7 @@ struct Shard {
 }
 
 impl MemoryStore {
-    /// An empty store, whose clock follows [`tokio::time::pause`].
+    /// An empty store, whose clock follows `tokio::time::pause`.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -350,73 +350,5 @@ impl Store for MemoryStore {
 
     async fn watch(&self, key: &Key) -> Result<Watch, StoreError> {
         Ok(self.shared.watchers.subscribe(key))
-    }
-}
-
-impl Inspect for MemoryStore {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        let shard = self.shard(key);
-        let now = self.clock.now();
-        let live = shard
-            .slots
-            .get(key)
-            .into_iter()
-            .flatten()
-            .find(|record| !record.is_expired(now));
-        Ok(live.cloned())
-    }
-
-    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        let now = self.clock.now();
-        let mut entries = Vec::new();
-        for shard in &self.shared.shards {
-            for (key, slot) in &lock(shard).slots {
-                if let Some(record) = slot
-                    && query.matches(key, record, now)
-                {
-                    entries.push(Entry::new(key.clone(), record.clone()));
-                }
-            }
-        }
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(Page::of(entries, query.limit))
-    }
-
-    async fn delete(&self, key: &Key) -> Result<Deletion, StoreError> {
-        Ok(self.update(key, |slot, now| match slot {
-            None => Deletion::Absent,
-            Some(record) if record.is_expired(now) => {
-                *slot = None;
-                Deletion::Absent
-            }
-            Some(record) if record.is_held(now) => Deletion::InProgress,
-            Some(_) => {
-                *slot = None;
-                Deletion::Deleted
-            }
-        }))
-    }
-
-    async fn purge(&self, batch: usize) -> Result<Purged, StoreError> {
-        let now = self.clock.now();
-        let mut purged = 0;
-        for shard in &self.shared.shards {
-            purged += self.clear(&mut lock(shard), now, batch - purged);
-            if purged == batch {
-                return Ok(Purged::new(purged, true));
-            }
-        }
-        Ok(Purged::new(purged, false))
-    }
-
-    async fn statistics(&self) -> Result<Statistics, StoreError> {
-        let now = self.clock.now();
-        let mut statistics = Statistics::default();
-        for shard in &self.shared.shards {
-            for record in lock(shard).slots.values().flatten() {
-                statistics.count(record, now);
-            }
-        }
-        Ok(statistics)
     }
 }
