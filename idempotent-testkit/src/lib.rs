@@ -1,0 +1,3 @@
+//! Tools for testing idempotent functions and stores.
+
+pub mod server;
