@@ -37,7 +37,7 @@ pub(crate) struct Args {
     pub(crate) ttl: Option<Arg<Expr>>,
     pub(crate) scope: Option<Arg<Expr>>,
     pub(crate) engine: Option<Arg<Expr>>,
-    pub(crate) skip: Option<Arg<Names>>,
+    pub(crate) skip: Option<Arg<List>>,
     pub(crate) fingerprint: Option<Arg<Expr>>,
     pub(crate) lease: Option<Arg<Expr>>,
     pub(crate) on_conflict: Option<Arg<Expr>>,
@@ -58,7 +58,7 @@ pub(crate) struct Arg<V> {
 }
 
 /// The names in `skip(a, b)`.
-pub(crate) type Names = Punctuated<Ident, Token![,]>;
+pub(crate) type List = Punctuated<Ident, Token![,]>;
 
 impl Parse for Args {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
@@ -128,7 +128,7 @@ fn assigned<V: Parse>(name: &Ident, input: ParseStream<'_>) -> Result<V> {
 }
 
 /// Parses `(a, b)`.
-fn listed(name: &Ident, input: ParseStream<'_>) -> Result<Names> {
+fn listed(name: &Ident, input: ParseStream<'_>) -> Result<List> {
     if !input.peek(token::Paren) {
         return Err(Error::new(
             name.span(),

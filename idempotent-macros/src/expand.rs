@@ -1,11 +1,12 @@
 //! Tokens of a valid operation. Nothing can fail here, and what can be a function of the core is one.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprReference, Path, Token, Type};
+use syn::{Expr, ExprReference, Path, Token};
 
+use crate::boxed::Boxed;
 use crate::duration::Length;
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
@@ -45,18 +46,21 @@ pub(crate) fn expand(operation: &Operation) -> TokenStream {
             let mut future = quote_spanned!(span=> async move);
             // The user's own braces: rustc then reports a broken body there, and only there.
             body.brace.surround(&mut future, |block| {
-                pin_type(&shape.reply).to_tokens(block);
+                pin_type(operation).to_tokens(block);
+                capture_whole(operation).to_tokens(block);
                 body.tokens.to_tokens(block);
             });
             run(operation, &future)
         }
-        Kind::Boxed {
-            before,
-            pin,
-            future,
-        } => {
+        Kind::Boxed(boxed) => {
+            let Boxed {
+                before,
+                pin,
+                bindings,
+                future,
+            } = &**boxed;
             let run = run(operation, future);
-            quote_spanned!(span=> #(#before)* #pin(async move { #run }))
+            quote_spanned!(span=> #(#before)* #pin(async move { #(#bindings)* #run }))
         }
     };
     let inner_attrs = &body.attrs;
@@ -79,6 +83,7 @@ fn run(operation: &Operation, future: &impl ToTokens) -> TokenStream {
         let name = format!("::{}", name.unraw());
         quote_spanned!(span=> #private::core::concat!(#private::core::module_path!(), #name))
     };
+    let allow = allow_underscored(operation);
     let build = build(operation);
     let begin = begin(operation);
     let finish = finish(operation);
@@ -89,12 +94,27 @@ fn run(operation: &Operation, future: &impl ToTokens) -> TokenStream {
     quote_spanned! {span=>
         static __SITE: #private::Site =
             #private::Site::new(#scope, #private::core::file!(), #private::core::line!());
-        let __operation = #build;
+        #allow let __operation = #build;
         match __operation.#begin.await {
             #private::Start::Return(__reply) => __reply,
             #private::Start::Run(__running) => #run,
         }
     }
+}
+
+/// Keeps clippy quiet about the use of an `_argument`. It goes by where that was declared, so that the
+/// spans of generated code do not help.
+fn allow_underscored(operation: &Operation) -> Option<TokenStream> {
+    let is_underscored = match &operation.fingerprint {
+        Fingerprint::None | Fingerprint::Value(_) => false,
+        Fingerprint::Arguments(names) => names.iter().any(|name| name.to_string().starts_with('_')),
+    };
+    let span = generated_at(operation.sig.ident.span());
+    is_underscored.then(|| {
+        quote_spanned! {span=>
+            #[allow(clippy::used_underscore_binding, reason = "the fingerprint uses all arguments")]
+        }
+    })
 }
 
 /// The builder of the operation, told everything that the attribute says.
@@ -145,7 +165,7 @@ fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {
     let private = private(operation, span);
     match setting {
         Setting::Length { method, length } => {
-            let length = self::length(&private, length);
+            let length = self::length(operation, length);
             Some(quote_spanned!(span=> .#method(#length)))
         }
         Setting::Word {
@@ -154,8 +174,12 @@ fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {
             variant,
         } => Some(quote_spanned!(span=> .#method(#private::#kind::#variant))),
         Setting::Wait(limit) => {
-            let limit = length(&private, limit);
+            let limit = length(operation, limit);
             Some(quote_spanned!(span=> .on_conflict(#private::OnConflict::Wait(#limit))))
+        }
+        Setting::HoldErrors(word) => {
+            let span = generated_at(*word);
+            Some(quote_spanned!(span=> .hold_errors()))
         }
         Setting::RecordErrors(word) => {
             let span = generated_at(*word);
@@ -167,6 +191,18 @@ fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {
         }
         Setting::Verify(_) | Setting::Detach(_) => None,
     }
+}
+
+/// Moves each `mut` argument into the body as a whole.
+///
+/// A block would take those of its fields that it mentions. rustc then says of an assignment to one
+/// that the value it replaces is never read, which is no concern of the user's: it was an argument.
+fn capture_whole(operation: &Operation) -> TokenStream {
+    let captures = operation.changed.iter().map(|name| {
+        let span = generated_at(name.span());
+        quote_spanned!(span=> let _ = &#name;)
+    });
+    captures.collect()
 }
 
 /// The call that claims the key. A return type that cannot be replayed is reported where it stands.
@@ -198,26 +234,31 @@ fn finish(operation: &Operation) -> Ident {
 }
 
 /// Tells rustc what the body returns, so that `?` and `return` know, and a wrong `return` is
-/// reported where it stands.
-fn pin_type(reply: &Type) -> TokenStream {
+/// reported where it stands. Not `let never: R = loop {};`, which is reported as unreachable.
+fn pin_type(operation: &Operation) -> TokenStream {
+    let reply = &operation.shape.reply;
     let span = generated_at(reply.span());
+    let private = private(operation, span);
     quote_spanned! {span=>
-        if false {
-            let __never: #reply = loop {};
+        if let #private::core::option::Option::Some(__never) =
+            #private::core::option::Option::<#reply>::None
+        {
             return __never;
         }
     }
 }
 
-fn length(private: &TokenStream, length: &Length) -> TokenStream {
+fn length(operation: &Operation, length: &Length) -> TokenStream {
+    let span = generated_at(operation.sig.ident.span());
+    let private = private(operation, span);
     match length {
         Length::Millis(millis) if millis % 1_000 == 0 => {
             let secs = Literal::u64_unsuffixed(millis / 1_000);
-            quote!(#private::Duration::from_secs(#secs))
+            quote_spanned!(span=> #private::core::time::Duration::from_secs(#secs))
         }
         Length::Millis(millis) => {
             let millis = Literal::u64_unsuffixed(*millis);
-            quote!(#private::Duration::from_millis(#millis))
+            quote_spanned!(span=> #private::core::time::Duration::from_millis(#millis))
         }
         Length::Expr(expr) => expr.to_token_stream(),
     }

@@ -8,6 +8,7 @@
 //! the function as its author wrote it.
 
 mod args;
+mod boxed;
 mod duration;
 mod errors;
 mod expand;
@@ -15,6 +16,7 @@ mod fallback;
 mod fingerprint;
 mod item;
 mod key;
+mod names;
 mod operation;
 mod policy;
 mod shape;

@@ -5,9 +5,10 @@ use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Path, Result, Signature,
 
 use crate::args::{Arg, Args};
 use crate::errors::Errors;
-use crate::fingerprint::{Fingerprint, bound_names};
+use crate::fingerprint::Fingerprint;
 use crate::item::{Body, FnItem};
 use crate::key::Key;
+use crate::names::Names;
 use crate::policy::{self, Setting};
 use crate::shape::Shape;
 
@@ -29,6 +30,8 @@ pub(crate) struct Operation {
     pub(crate) settings: Vec<Setting>,
     /// The name under which the body sees its attempt.
     pub(crate) ctx: Option<Ident>,
+    /// The arguments that the body may change.
+    pub(crate) changed: Vec<Ident>,
 }
 
 impl Operation {
@@ -40,17 +43,17 @@ impl Operation {
             sig,
             body,
         } = item;
-        let names = bound_names(&sig);
         let mut errors = Errors::default();
 
         let shape = errors.note(Shape::find(&sig, &body));
+        let names = Names::new(&sig, shape.as_ref().ok().and_then(Shape::boxed));
         let settings = policy::settings(&args);
         let key = errors.note(Key::new(args.key, &sig.ident));
         let scope = errors.note(args.scope.map(scope).transpose());
-        let ctx = errors.note(args.ctx.map(|arg| ctx(arg, &names)).transpose());
+        let ctx = errors.note(args.ctx.map(|arg| ctx(arg, &names.all)).transpose());
         let engine = args.engine.map(|arg| arg.value);
         let owner = engine.as_ref().and_then(root);
-        let fingerprint = Fingerprint::new(args.fingerprint, args.skip, names, owner);
+        let fingerprint = Fingerprint::new(args.fingerprint, args.skip, &names.all, owner);
         let fingerprint = errors.note(fingerprint);
         let settings = errors.note(settings);
         errors.finish()?;
@@ -68,6 +71,7 @@ impl Operation {
             fingerprint: fingerprint?,
             settings: settings?,
             ctx: ctx?,
+            changed: names.changed,
         })
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Setting {
     },
     /// `on_conflict = wait(..)`.
     Wait(Length),
+    /// `on_error = hold`.
+    HoldErrors(Span),
     /// `on_error = record`.
     RecordErrors(Span),
     /// `on_error = path::to::function`.
@@ -38,7 +40,9 @@ pub(crate) fn settings(args: &Args) -> Result<Vec<Setting>> {
     let mut settings = errors.note(lengths(args)).unwrap_or_default();
     let choices = [
         args.on_conflict.as_ref().map(on_conflict),
-        args.on_error.as_ref().map(on_error),
+        args.on_error
+            .as_ref()
+            .and_then(|arg| on_error(arg).transpose()),
         args.on_abandoned.as_ref().map(on_abandoned),
         args.on_cancel.as_ref().map(on_cancel),
         args.on_panic
@@ -87,18 +91,19 @@ fn on_conflict(arg: &Arg<Expr>) -> Result<Setting> {
     word(arg, &["fail", "wait(\"10s\")"])
 }
 
-fn on_error(arg: &Arg<Expr>) -> Result<Setting> {
+/// `None` for `release`, which is what happens if nothing is said.
+fn on_error(arg: &Arg<Expr>) -> Result<Option<Setting>> {
     const WORDS: [&str; 4] = ["release", "record", "hold", "path::to::function"];
-    let name = word_of(&arg.value)
-        .map(|word| word.to_string())
-        .unwrap_or_default();
-    match &arg.value {
-        value if name == "record" => Ok(Setting::RecordErrors(value.span())),
-        // Not the name of a function either, in all likelihood: `self::recrod` would be one.
-        Expr::Path(_) if suggest::closest(&name, &WORDS).is_none() => {
-            Ok(Setting::RecordErrorsIf(arg.value.clone()))
-        }
-        _ => word(arg, &WORDS),
+    let name = word_of(&arg.value).map(|word| word.to_string());
+    match (name.as_deref(), &arg.value) {
+        (Some("release"), _) => Ok(None),
+        (Some("record"), value) => Ok(Some(Setting::RecordErrors(value.span()))),
+        (Some("hold"), value) => Ok(Some(Setting::HoldErrors(value.span()))),
+        // A word that is nearly one of those is not the name of a function either, in all
+        // likelihood: `self::recrod` would be one.
+        (Some(name), _) if suggest::closest(name, &WORDS).is_some() => Err(unexpected(arg, &WORDS)),
+        (_, Expr::Path(_)) => Ok(Some(Setting::RecordErrorsIf(arg.value.clone()))),
+        _ => Err(unexpected(arg, &WORDS)),
     }
 }
 

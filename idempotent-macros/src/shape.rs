@@ -1,31 +1,24 @@
-//! The two kinds of function that give a future: `async fn`, and what `#[async_trait]` makes of one.
+//! Where the operation is in a function, and what it returns.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::punctuated::Punctuated;
-use syn::{
-    Block, Error, Expr, ExprCall, GenericArgument, PathArguments, Result, ReturnType, Signature,
-    Stmt, Token, Type, TypeParamBound, TypePath,
-};
+use syn::{Error, GenericArgument, Path, PathArguments, Result, ReturnType, Signature, Type};
 
+use crate::boxed::{Boxed, future_output};
 use crate::item::Body;
 
-/// Where the operation is in a function, and what it returns.
 pub(crate) struct Shape {
     pub(crate) kind: Kind,
     /// The `R` that the future gives.
     pub(crate) reply: Type,
 }
 
+/// The two kinds of function that give a future.
 pub(crate) enum Kind {
     /// `async fn f() -> R { body }`: the operation is the body.
     Async,
-    /// `fn f() -> Pin<Box<dyn Future<Output = R>>> { before; Box::pin(future) }`: it is `future`.
-    Boxed {
-        before: Vec<Stmt>,
-        pin: Box<Expr>,
-        future: Box<Expr>,
-    },
+    /// `fn f() -> Pin<Box<dyn Future<Output = R>>> { Box::pin(future) }`: it is the future.
+    Boxed(Box<Boxed>),
 }
 
 impl Shape {
@@ -33,22 +26,15 @@ impl Shape {
         if let Some(token) = sig.constness {
             return Err(Error::new(token.span, "a `const fn` cannot be idempotent"));
         }
-        let ReturnType::Type(_, output) = &sig.output else {
-            return Err(match sig.asyncness {
-                None => not_async(sig),
-                Some(_) => Error::new(
-                    sig.ident.span(),
-                    format!(
-                        "`{}` has no way to report an error; let it return `Result<(), E>` with an \
-                         `E: From<idempotency::Error>`",
-                        sig.ident
-                    ),
-                ),
-            });
-        };
-        let (kind, reply) = match sig.asyncness {
-            Some(_) => (Kind::Async, &**output),
-            None => boxed(output, body).ok_or_else(|| not_async(sig))?,
+        let (kind, reply) = match (&sig.output, sig.asyncness) {
+            (ReturnType::Type(_, reply), Some(_)) => (Kind::Async, &**reply),
+            (ReturnType::Default, Some(_)) => return Err(no_error_channel(sig)),
+            (ReturnType::Type(_, output), None) => {
+                let boxed = Boxed::find(body).zip(future_output(output));
+                let (boxed, reply) = boxed.ok_or_else(|| not_async(sig))?;
+                (Kind::Boxed(Box::new(boxed)), reply)
+            }
+            (ReturnType::Default, None) => return Err(not_async(sig)),
         };
         check_reply(reply)?;
         Ok(Self {
@@ -56,77 +42,28 @@ impl Shape {
             reply: reply.clone(),
         })
     }
+
+    pub(crate) const fn boxed(&self) -> Option<&Boxed> {
+        match &self.kind {
+            Kind::Async => None,
+            Kind::Boxed(boxed) => Some(boxed),
+        }
+    }
 }
 
 fn not_async(sig: &Signature) -> Error {
     Error::new(sig.fn_token.span, "`#[idempotent]` needs an `async fn`")
 }
 
-/// Finds the future and its output in a function that `#[async_trait]` has rewritten.
-///
-/// This is a heuristic: it goes by the last expression, which calls something `::pin`, and by the
-/// first `Output = ..` in the return type. It is wrong for a function whose own `pin` does something
-/// else, and does not find a return type behind an alias.
-fn boxed<'a>(output: &'a Type, body: &Body) -> Option<(Kind, &'a Type)> {
-    let reply = future_output(output)?;
-    let mut before = syn::parse::Parser::parse2(Block::parse_within, body.tokens.clone()).ok()?;
-    let Some(Stmt::Expr(Expr::Call(ExprCall { func, args, .. }), None)) = before.pop() else {
-        return None;
-    };
-    let Expr::Path(callee) = &*func else {
-        return None;
-    };
-    let is_pin = callee.path.segments.last()?.ident == "pin";
-    let future = exactly_one(args).filter(|_| is_pin)?;
-    Some((
-        Kind::Boxed {
-            before,
-            pin: func,
-            future: Box::new(future),
-        },
-        reply,
-    ))
-}
-
-fn exactly_one<T>(list: Punctuated<T, Token![,]>) -> Option<T> {
-    let mut list = list.into_iter();
-    list.next().filter(|_| list.len() == 0)
-}
-
-/// Finds `R` in `Pin<Box<dyn Future<Output = R> + Send>>`.
-fn future_output(ty: &Type) -> Option<&Type> {
-    match ty {
-        Type::Path(ty) => {
-            generic_arguments(&ty.path.segments.last()?.arguments).find_map(|argument| {
-                match argument {
-                    GenericArgument::Type(inner) => future_output(inner),
-                    _ => None,
-                }
-            })
-        }
-        Type::TraitObject(object) => object.bounds.iter().find_map(|bound| match bound {
-            TypeParamBound::Trait(bound) => {
-                generic_arguments(&bound.path.segments.last()?.arguments).find_map(|argument| {
-                    match argument {
-                        GenericArgument::AssocType(output) if output.ident == "Output" => {
-                            Some(&output.ty)
-                        }
-                        _ => None,
-                    }
-                })
-            }
-            _ => None,
-        }),
-        _ => None,
-    }
-}
-
-fn generic_arguments(arguments: &PathArguments) -> impl Iterator<Item = &GenericArgument> {
-    let list = match arguments {
-        PathArguments::AngleBracketed(list) => Some(&list.args),
-        _ => None,
-    };
-    list.into_iter().flatten()
+fn no_error_channel(sig: &Signature) -> Error {
+    Error::new(
+        sig.ident.span(),
+        format!(
+            "`{}` has no way to report an error; let it return `Result<(), E>` with an \
+             `E: From<idempotency::Error>`",
+            sig.ident
+        ),
+    )
 }
 
 /// Refuses what no trait bound could explain as well. All else is left to the traits of the core.
@@ -134,7 +71,7 @@ fn check_reply(reply: &Type) -> Result<()> {
     if let Some(token) = find(reply.to_token_stream(), "impl") {
         return Err(Error::new(
             token.span(),
-            "a replay cannot give an `impl Trait`; name the type, so that it can be stored",
+            "a replay cannot give an `impl Trait`; name the type, so that it can be recorded",
         ));
     }
     // For a borrowed result, rustc would only say that `Deserialize` is not general enough.
@@ -153,13 +90,23 @@ fn check_reply(reply: &Type) -> Result<()> {
 /// This is a heuristic: it takes the first type argument of whatever the type is called. It finds
 /// nothing behind an alias, where rustc's own message has to do.
 fn value_type(reply: &Type) -> Option<&Type> {
-    let Type::Path(TypePath { path, .. }) = reply else {
+    let Type::Path(ty) = reply else {
         return Some(reply);
     };
-    generic_arguments(&path.segments.last()?.arguments).find_map(|argument| match argument {
+    generic_arguments(&ty.path).find_map(|argument| match argument {
         GenericArgument::Type(value) => Some(value),
         _ => None,
     })
+}
+
+/// The `T` and `E` of `result::Result<T, E>`.
+pub(crate) fn generic_arguments(path: &Path) -> impl Iterator<Item = &GenericArgument> {
+    let arguments = path.segments.last().map(|segment| &segment.arguments);
+    let list = match arguments {
+        Some(PathArguments::AngleBracketed(list)) => Some(&list.args),
+        _ => None,
+    };
+    list.into_iter().flatten()
 }
 
 /// Finds the token that is written `text`, at any depth.

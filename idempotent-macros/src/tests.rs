@@ -43,14 +43,15 @@ fn a_function() {
                 let __operation = operation(engine(&engine), &__SITE)
                     .key(&KeyTemplate::new(":").value(&order.customer).text(":").value(&order.id))
                     .fingerprint_args(|__args| __args.arg("order", &order))
-                    .ttl(Duration::from_secs(86400));
+                    .ttl(core::time::Duration::from_secs(86400));
                 match __operation.begin().await {
                     Start::Return(__reply) => __reply,
                     Start::Run(__running) => {
                         __running
                             .finish(async move {
-                                if false {
-                                    let __never: Result<Order, OrderError> = loop {};
+                                if let core::option::Option::Some(__never) = core::option::Option::<
+                                    Result<Order, OrderError>,
+                                >::None {
                                     return __never;
                                 }
                                 db.insert(&order).await
@@ -89,10 +90,12 @@ fn a_method_with_patterns() {
                     Start::Run(__running) => {
                         __running
                             .finish(async move {
-                                if false {
-                                    let __never: Result<(), Error> = loop {};
+                                if let core::option::Option::Some(__never) = core::option::Option::<
+                                    Result<(), Error>,
+                                >::None {
                                     return __never;
                                 }
+                                let _ = &name;
                                 name.push('!');
                                 self.names.insert(id, name).ok_or(Error::Missing)
                             })
@@ -143,11 +146,11 @@ fn every_policy() {
                     )
                     .key(&Key::fixed("nightly"))
                     .fingerprint(&&config.day)
-                    .lease(crate::idem::__private::Duration::from_secs(90))
+                    .lease(crate::idem::__private::core::time::Duration::from_secs(90))
                     .ttl(config.ttl)
                     .on_conflict(
                         crate::idem::__private::OnConflict::Wait(
-                            crate::idem::__private::Duration::from_millis(250),
+                            crate::idem::__private::core::time::Duration::from_millis(250),
                         ),
                     )
                     .record_errors_if(classify)
@@ -160,8 +163,9 @@ fn every_policy() {
                         let run = __running.attempt();
                         __running
                             .finish_detached(async move {
-                                if false {
-                                    let __never: Result<Report, Error> = loop {};
+                                if let crate::idem::__private::core::option::Option::Some(__never) = crate::idem::__private::core::option::Option::<
+                                    Result<Report, Error>,
+                                >::None {
                                     return __never;
                                 }
                                 run.step("build", |_| build(config)).await
@@ -197,8 +201,9 @@ fn the_least() {
                     Start::Run(__running) => {
                         __running
                             .finish(async move {
-                                if false {
-                                    let __never: Result<(), Error> = loop {};
+                                if let core::option::Option::Some(__never) = core::option::Option::<
+                                    Result<(), Error>,
+                                >::None {
                                     return __never;
                                 }
                                 todo!()
