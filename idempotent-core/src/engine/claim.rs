@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::detach::{ToTheEnd, in_background};
 use super::error_policy::{AllCodecs, ErrorPolicy};
-use super::flight::AtStore;
+use super::flight::{AtStore, Find};
 use super::near_cache::Nearby;
 use super::policy::Policy;
 use super::running::Held;
@@ -98,21 +98,31 @@ impl Call {
                 Err(_) => return Err(self.conflict(passenger.remaining().unwrap_or(POLL.1))),
             },
         };
-        if let Some(recorded) = passenger.found() {
-            self.emit(EventKind::Waited, &"");
-            return Ok(Claimed::Done(recorded));
-        }
-        let claimed = match self.ask(false).await? {
-            Asked::Claimed(claimed) => claimed,
-            Asked::Busy(remaining) => {
-                turn.share_busy(remaining);
-                self.wait(&turn, deadline).await?
+        match passenger.found() {
+            Some(Find::Recorded(recorded)) => {
+                self.emit(EventKind::Waited, &"");
+                return Ok(Claimed::Done(recorded));
             }
-        };
-        if let Claimed::Done(recorded) = &claimed {
-            turn.share(recorded);
+            Some(Find::StoreFailed) => {
+                let source = "a call of this process that asked at the same time got no answer";
+                return Err(self.store_error(StoreError::Unavailable(source.into())));
+            }
+            None => {}
         }
-        Ok(claimed)
+        let claimed = match self.ask(false).await {
+            Ok(Asked::Busy(remaining)) => {
+                turn.share_busy(remaining);
+                self.wait(&turn, deadline).await
+            }
+            Ok(Asked::Claimed(claimed)) => Ok(claimed),
+            Err(error) => Err(error),
+        };
+        match &claimed {
+            Ok(Claimed::Done(recorded)) => turn.share(Find::Recorded(recorded.clone())),
+            Err(Error::Store { .. }) => turn.share(Find::StoreFailed),
+            Ok(Claimed::Granted(_) | Claimed::InDoubt(_)) | Err(_) => {}
+        }
+        claimed
     }
 
     /// Claims again and again, whenever there is news of the attempt in progress. There is no other

@@ -41,11 +41,20 @@ struct Flight {
 
 #[derive(Debug, Default)]
 struct News {
-    /// What the last caller to find a result has found, and the how manieth find it was.
-    found: Option<Recorded>,
+    /// What the last caller to have news for the others has found, and how many times there were any.
+    found: Option<Find>,
     finds: u64,
     /// When the lease of the attempt in progress ends, as far as is known.
     busy_until: Option<Instant>,
+}
+
+/// What one caller's question to the store answers for all.
+#[derive(Clone, Debug)]
+pub(crate) enum Find {
+    /// There is a result.
+    Recorded(Recorded),
+    /// The store does not answer. Whoever asked meanwhile need not find that out in turn.
+    StoreFailed,
 }
 
 /// A caller's place in a flight, until it is dropped.
@@ -120,7 +129,7 @@ impl Passenger<'_> {
     }
 
     /// What another caller has found since this one came.
-    pub(crate) fn found(&self) -> Option<Recorded> {
+    pub(crate) fn found(&self) -> Option<Find> {
         let news = self.flight.news();
         (news.finds > self.finds).then(|| news.found.clone())?
     }
@@ -133,11 +142,11 @@ impl Passenger<'_> {
 }
 
 impl AtStore<'_> {
-    /// Tells the others that there is a result.
-    pub(crate) fn share(&self, recorded: &Recorded) {
+    /// Tells the others what holds for them as well.
+    pub(crate) fn share(&self, find: Find) {
         let mut news = self.flight.news();
         news.finds += 1;
-        news.found = Some(recorded.clone());
+        news.found = Some(find);
     }
 
     /// Tells the others until when the attempt in progress has its lease.

@@ -16,7 +16,6 @@ use super::detach::{ToTheEnd, in_background};
 use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::settle::Settled;
 use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded};
-use crate::codec::CodecId;
 use crate::error::{Error, UnrecordedValue};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
@@ -89,11 +88,10 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
         match reply.into_result() {
             Ok(value) => {
                 let payload = held.call.encode(value.stored());
-                let kept = payload.codec != CodecId::NONE;
                 let completion = Completion::value(payload.clone(), held.call.policy.ttl);
                 let (held, settled) = held.complete(completion).await;
                 match settled {
-                    Settled::Recorded => {
+                    Settled::Recorded { kept } => {
                         let attempt = held.grant.attempt;
                         R::from_result(Ok(value.told(Provenance::Executed { attempt, kept })))
                     }

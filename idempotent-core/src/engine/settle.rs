@@ -9,6 +9,7 @@ use super::EventKind;
 use super::claim::{Call, Claimed};
 use super::detach::{ToTheEnd, in_background};
 use super::running::{ErrorEnd, Held};
+use crate::codec::CodecId;
 use crate::error::StoreError;
 use crate::protocol::{Completion, Found, Grant, Recorded, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
@@ -21,8 +22,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 pub(crate) enum Settled {
     /// Another attempt may have run, and no result of it is there.
     LeaseLost,
-    /// It is recorded.
-    Recorded,
+    /// It is recorded; the value too, or only that there was one.
+    Recorded { kept: bool },
     /// Another attempt's result counts.
     Superseded(Recorded),
     /// The store has not taken it; it is being recorded in the background.
@@ -32,7 +33,7 @@ pub(crate) enum Settled {
 /// What the store has said of a completion, in the end.
 enum Told {
     Lost(Option<Found>),
-    Recorded,
+    Recorded { kept: bool },
     Unrecorded(StoreError),
 }
 
@@ -46,7 +47,7 @@ impl Held {
             began: Instant::now(),
         };
         let settled = match ToTheEnd::new(recorder.record()).await {
-            Told::Recorded => Settled::Recorded,
+            Told::Recorded { kept } => Settled::Recorded { kept },
             Told::Unrecorded(error) => Settled::Unrecorded(error),
             Told::Lost(found) => self.superseded(found).await,
         };
@@ -64,7 +65,7 @@ impl Held {
                 let (held, settled) = self.complete(completion).await;
                 return match settled {
                     Settled::Superseded(recorded) => Some((held.call.clone(), recorded)),
-                    Settled::LeaseLost | Settled::Recorded | Settled::Unrecorded(_) => None,
+                    Settled::LeaseLost | Settled::Recorded { .. } | Settled::Unrecorded(_) => None,
                 };
             }
         };
@@ -76,13 +77,13 @@ impl Held {
 
     /// Finds the result that counts in place of a late owner's.
     async fn superseded(&self, found: Option<Found>) -> Settled {
-        self.call.emit(
-            EventKind::DoubleExecution,
-            &format_args!("{:?}", found.as_ref().map(|found| found.state)),
-        );
         let Some(found) = found else {
             return Settled::LeaseLost;
         };
+        self.call.emit(
+            EventKind::DoubleExecution,
+            &format_args!("{:?}", found.state),
+        );
         if let Some(recorded) = found.recorded {
             let same = recorded.fingerprint == self.call.fingerprint;
             return if same {
@@ -146,7 +147,9 @@ impl Recorder {
             {
                 Ok(Update::Applied | Update::Healed | Update::Repeated) => {
                     self.recorded(sent);
-                    return Told::Recorded;
+                    return Told::Recorded {
+                        kept: self.completion.payload.codec != CodecId::NONE,
+                    };
                 }
                 Ok(Update::Lost(found)) => return Told::Lost(found),
                 Err(error) => error,
