@@ -37,6 +37,14 @@ impl Length {
         }
     }
 
+    /// The length, if it is known.
+    pub(crate) const fn millis(&self) -> Option<u64> {
+        match self {
+            Self::Millis(millis) => Some(*millis),
+            Self::Expr(_) => None,
+        }
+    }
+
     fn literal(name: &str, text: &LitStr) -> syn::Result<u64> {
         let problem = match parse(&text.value()) {
             Ok(0) => format!("`{name}` cannot be zero"),

@@ -1,6 +1,6 @@
 //! Tokens of a valid operation. Nothing can fail here, and what can be a function of the core is one.
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -21,14 +21,14 @@ use crate::template::{Part, Template};
 //
 // Output:
 //     async fn charge(&self, order: Order) -> Result<Receipt, Error> {
-//         static __SITE: Site = Site::new(concat!(module_path!(), "::charge"), file!(), line!());
-//         let operation = __private::operation(__private::engine(&self.engine), &__SITE)
+//         static SITE: Site = Site::new(concat!(module_path!(), "::charge"), file!(), line!());
+//         let operation = __private::operation(__private::engine(&self.engine), &SITE)
 //             .key(&order.id)
 //             .fingerprint_args(|args| args.arg("order", &order))
 //             .ttl(Duration::from_secs(86400));
-//         match operation.begin().await {
+//         match Operation::begin(operation).await {
 //             Start::Return(reply) => reply,
-//             Start::Run(running) => running.finish(async move { body }).await,
+//             Start::Run(running) => Running::finish(running, async move { body }).await,
 //         }
 //     }
 pub(crate) fn expand(operation: &Operation) -> TokenStream {
@@ -85,20 +85,65 @@ fn run(operation: &Operation, future: &impl ToTokens) -> TokenStream {
     };
     let allow = allow_underscored(operation);
     let build = build(operation);
-    let begin = begin(operation);
-    let finish = finish(operation);
-    let mut run = quote_spanned!(span=> __running.#finish(#future).await);
-    if let Some(ctx) = &operation.ctx {
-        run = quote_spanned!(span=> { let #ctx = __running.attempt(); #run });
-    }
+    let answer = answer(operation, future);
     quote_spanned! {span=>
         static __SITE: #private::Site =
             #private::Site::new(#scope, #private::core::file!(), #private::core::line!());
         #allow let __operation = #build;
-        match __operation.#begin.await {
+        #answer
+    }
+}
+
+/// Returns what there is to return, or runs `future`.
+///
+/// A return type that cannot be replayed is reported where it stands, and once: two calls that need
+/// the same of it have the same span, and are function calls, not method calls, for which rustc would
+/// say that there is no such method.
+fn answer(operation: &Operation, future: &impl ToTokens) -> TokenStream {
+    let span = generated_at(operation.shape.reply.span());
+    let private = private(operation, span);
+    let begin = begin(operation, span);
+    let mut finish = finish(operation, future, span);
+    if let Some(ctx) = &operation.ctx {
+        finish = quote_spanned!(span=> { let #ctx = __running.attempt(); #finish });
+    }
+    quote_spanned! {span=>
+        match #begin {
             #private::Start::Return(__reply) => __reply,
-            #private::Start::Run(__running) => #run,
+            #private::Start::Run(__running) => #finish,
         }
+    }
+}
+
+fn begin(operation: &Operation, span: Span) -> TokenStream {
+    let verify = operation.settings.iter().find_map(|setting| match setting {
+        Setting::Verify(future) => Some(future),
+        _ => None,
+    });
+    if let Some(future) = verify {
+        // A verdict about something else is reported at the expression that gives it.
+        let span = generated_at(future.span());
+        let private = private(operation, span);
+        quote_spanned!(span=> #private::Operation::begin_verified(__operation, || #future).await)
+    } else {
+        let private = private(operation, span);
+        quote_spanned!(span=> #private::Operation::begin(__operation).await)
+    }
+}
+
+fn finish(operation: &Operation, future: &impl ToTokens, span: Span) -> TokenStream {
+    let detach = operation.settings.iter().find_map(|setting| match setting {
+        Setting::Detach(word) => Some(*word),
+        _ => None,
+    });
+    if let Some(word) = detach {
+        // A body that borrows cannot outlive its caller: rustc says so at the word.
+        let span = generated_at(word);
+        let private = private(operation, span);
+        quote_spanned!(span=> #private::Running::finish_detached(__running, #future).await)
+    } else {
+        let private = private(operation, span);
+        quote_spanned!(span=> #private::Running::finish(__running, #future).await)
     }
 }
 
@@ -186,8 +231,11 @@ fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {
             Some(quote_spanned!(span=> .record_errors()))
         }
         Setting::RecordErrorsIf(function) => {
+            // Says of which errors, so that a function that takes others is reported where it stands.
             let span = generated_at(function.span());
-            Some(quote_spanned!(span=> .record_errors_if(#function)))
+            let (krate, reply) = (krate(operation, span), &operation.shape.reply);
+            let error = quote_spanned!(span=> <#reply as #krate::Reply>::Error);
+            Some(quote_spanned!(span=> .record_errors_if::<#error>(#function)))
         }
         Setting::Verify(_) | Setting::Detach(_) => None,
     }
@@ -203,34 +251,6 @@ fn capture_whole(operation: &Operation) -> TokenStream {
         quote_spanned!(span=> let _ = &#name;)
     });
     captures.collect()
-}
-
-/// The call that claims the key. A return type that cannot be replayed is reported where it stands.
-fn begin(operation: &Operation) -> TokenStream {
-    let span = generated_at(operation.shape.reply.span());
-    let verify = operation.settings.iter().find_map(|setting| match setting {
-        Setting::Verify(future) => Some(future),
-        _ => None,
-    });
-    if let Some(future) = verify {
-        quote_spanned!(span=> begin_verified(|| #future))
-    } else {
-        quote_spanned!(span=> begin())
-    }
-}
-
-/// The method that runs the body.
-fn finish(operation: &Operation) -> Ident {
-    let detach = operation.settings.iter().find_map(|setting| match setting {
-        Setting::Detach(word) => Some(*word),
-        _ => None,
-    });
-    if let Some(word) = detach {
-        // A body that borrows cannot outlive its caller: rustc says so at the word.
-        Ident::new("finish_detached", generated_at(word))
-    } else {
-        Ident::new("finish", generated_at(operation.sig.ident.span()))
-    }
 }
 
 /// Tells rustc what the body returns, so that `?` and `return` know, and a wrong `return` is
@@ -302,11 +322,15 @@ fn reference(expr: &Expr) -> TokenStream {
 
 /// The path of what the core keeps for expansions, pointing at `span`.
 fn private(operation: &Operation, span: Span) -> TokenStream {
-    let krate = match &operation.krate {
+    let krate = krate(operation, span);
+    quote_spanned!(span=> #krate::__private)
+}
+
+fn krate(operation: &Operation, span: Span) -> TokenStream {
+    match &operation.krate {
         None => quote_spanned!(span=> ::idempotency),
         Some(path) => located_at(path, span),
-    };
-    quote_spanned!(span=> #krate::__private)
+    }
 }
 
 /// The user's path, which keeps its meaning and points elsewhere.

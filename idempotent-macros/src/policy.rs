@@ -63,21 +63,21 @@ pub(crate) fn settings(args: &Args) -> Result<Vec<Setting>> {
 
 /// `ttl` and `lease`, of which the first must not be the shorter one.
 fn lengths(args: &Args) -> Result<Vec<Setting>> {
+    let mut errors = Errors::default();
     let mut settings = Vec::new();
     let mut millis = Vec::new();
-    for Arg { name, value } in [&args.lease, &args.ttl].into_iter().flatten() {
-        let length = Length::new(&name.to_string(), value)?;
-        if let Length::Millis(length) = length {
-            millis.push((length, value.span()));
-        }
-        settings.push(Setting::Length {
-            method: name.clone(),
-            length,
-        });
+    for Arg { name, value } in [&args.ttl, &args.lease].into_iter().flatten() {
+        let length = errors.note(Length::new(&name.to_string(), value));
+        settings.extend(length.map(|length| {
+            millis.extend(length.millis());
+            let method = name.clone();
+            Setting::Length { method, length }
+        }));
     }
-    match millis[..] {
-        [(lease, _), (ttl, span)] if ttl < lease => Err(Error::new(
-            span,
+    errors.finish()?;
+    match (&args.ttl, &millis[..]) {
+        (Some(ttl), [kept, held]) if kept < held => Err(Error::new(
+            ttl.value.span(),
             "`ttl` is shorter than `lease`; keep a result at least as long as one run may take",
         )),
         _ => Ok(settings),

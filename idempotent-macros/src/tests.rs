@@ -44,18 +44,20 @@ fn a_function() {
                     .key(&KeyTemplate::new(":").value(&order.customer).text(":").value(&order.id))
                     .fingerprint_args(|__args| __args.arg("order", &order))
                     .ttl(core::time::Duration::from_secs(86400));
-                match __operation.begin().await {
+                match Operation::begin(__operation).await {
                     Start::Return(__reply) => __reply,
                     Start::Run(__running) => {
-                        __running
-                            .finish(async move {
-                                if let core::option::Option::Some(__never) = core::option::Option::<
-                                    Result<Order, OrderError>,
-                                >::None {
-                                    return __never;
-                                }
-                                db.insert(&order).await
-                            })
+                        Running::finish(
+                                __running,
+                                async move {
+                                    if let core::option::Option::Some(__never) = core::option::Option::<
+                                        Result<Order, OrderError>,
+                                    >::None {
+                                        return __never;
+                                    }
+                                    db.insert(&order).await
+                                },
+                            )
                             .await
                     }
                 }
@@ -85,20 +87,22 @@ fn a_method_with_patterns() {
                 let __operation = operation(engine(&self.engine), &__SITE)
                     .key(&(&self.tenant, &id))
                     .fingerprint_args(|__args| __args.arg("id", &id).arg("name", &name));
-                match __operation.begin().await {
+                match Operation::begin(__operation).await {
                     Start::Return(__reply) => __reply,
                     Start::Run(__running) => {
-                        __running
-                            .finish(async move {
-                                if let core::option::Option::Some(__never) = core::option::Option::<
-                                    Result<(), Error>,
-                                >::None {
-                                    return __never;
-                                }
-                                let _ = &name;
-                                name.push('!');
-                                self.names.insert(id, name).ok_or(Error::Missing)
-                            })
+                        Running::finish(
+                                __running,
+                                async move {
+                                    if let core::option::Option::Some(__never) = core::option::Option::<
+                                        Result<(), Error>,
+                                    >::None {
+                                        return __never;
+                                    }
+                                    let _ = &name;
+                                    name.push('!');
+                                    self.names.insert(id, name).ok_or(Error::Missing)
+                                },
+                            )
                             .await
                     }
                 }
@@ -146,30 +150,41 @@ fn every_policy() {
                     )
                     .key(&Key::fixed("nightly"))
                     .fingerprint(&&config.day)
-                    .lease(crate::idem::__private::core::time::Duration::from_secs(90))
                     .ttl(config.ttl)
+                    .lease(crate::idem::__private::core::time::Duration::from_secs(90))
                     .on_conflict(
                         crate::idem::__private::OnConflict::Wait(
                             crate::idem::__private::core::time::Duration::from_millis(250),
                         ),
                     )
-                    .record_errors_if(classify)
+                    .record_errors_if::<
+                        <Result<Report, Error> as crate::idem::Reply>::Error,
+                    >(classify)
                     .on_panic(crate::idem::__private::OnPanic::Release)
                     .on_store_failure(crate::idem::__private::OnStoreFailure::RunUnprotected)
                     .on_unrecorded(crate::idem::__private::OnUnrecorded::Return);
-                match __operation.begin_verified(|| find_report(&config)).await {
+                match crate::idem::__private::Operation::begin_verified(
+                        __operation,
+                        || find_report(&config),
+                    )
+                    .await
+                {
                     crate::idem::__private::Start::Return(__reply) => __reply,
                     crate::idem::__private::Start::Run(__running) => {
                         let run = __running.attempt();
-                        __running
-                            .finish_detached(async move {
-                                if let crate::idem::__private::core::option::Option::Some(__never) = crate::idem::__private::core::option::Option::<
-                                    Result<Report, Error>,
-                                >::None {
-                                    return __never;
-                                }
-                                run.step("build", |_| build(config)).await
-                            })
+                        crate::idem::__private::Running::finish_detached(
+                                __running,
+                                async move {
+                                    if let crate::idem::__private::core::option::Option::Some(
+                                        __never,
+                                    ) = crate::idem::__private::core::option::Option::<
+                                        Result<Report, Error>,
+                                    >::None {
+                                        return __never;
+                                    }
+                                    run.step("build", |_| build(config)).await
+                                },
+                            )
                             .await
                     }
                 }
@@ -196,18 +211,20 @@ fn the_least() {
                     core::line!(),
                 );
                 let __operation = operation(installed(), &__SITE).key(&id);
-                match __operation.begin().await {
+                match Operation::begin(__operation).await {
                     Start::Return(__reply) => __reply,
                     Start::Run(__running) => {
-                        __running
-                            .finish(async move {
-                                if let core::option::Option::Some(__never) = core::option::Option::<
-                                    Result<(), Error>,
-                                >::None {
-                                    return __never;
-                                }
-                                todo!()
-                            })
+                        Running::finish(
+                                __running,
+                                async move {
+                                    if let core::option::Option::Some(__never) = core::option::Option::<
+                                        Result<(), Error>,
+                                    >::None {
+                                        return __never;
+                                    }
+                                    todo!()
+                                },
+                            )
                             .await
                     }
                 }
@@ -255,15 +272,19 @@ fn an_async_trait_method() {
                     let __operation = operation(engine(&self.engine), &__SITE)
                         .key(&id)
                         .fingerprint_args(|__args| __args.arg("id", &id));
-                    match __operation.begin().await {
+                    match Operation::begin(__operation).await {
                         Start::Return(__reply) => __reply,
                         Start::Run(__running) => {
-                            __running
-                                .finish(async move {
-                                    let __self = self;
-                                    let __ret: Result<(), Error> = { __self.db.cancel(id).await };
-                                    __ret
-                                })
+                            Running::finish(
+                                    __running,
+                                    async move {
+                                        let __self = self;
+                                        let __ret: Result<(), Error> = {
+                                            __self.db.cancel(id).await
+                                        };
+                                        __ret
+                                    },
+                                )
                                 .await
                         }
                     }
@@ -283,7 +304,8 @@ fn an_error() {
                 Ok(())
             }
         },
-        &expect![[r#"
+        &expect![[r##"
+            #[allow(unused_variables, reason = "`#[idempotent]` could not be expanded")]
             async fn charge(order: Order) -> Result<(), Error> {
                 Ok(())
             }
@@ -296,6 +318,6 @@ fn an_error() {
             ::core::compile_error! {
                 "unknown `on_panic` `relase`; did you mean `release`?"
             }
-        "#]],
+        "##]],
     );
 }
