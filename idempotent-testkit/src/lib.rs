@@ -1,3 +1,10 @@
-//! Tools for testing idempotent functions and stores.
+//! Proof for stores, and for functions that must not happen twice.
 
+#![expect(clippy::unwrap_used, reason = "test code in a library")]
+
+mod align;
+pub mod conformance;
+mod harness;
 pub mod server;
+
+pub use self::harness::{Damage, Damaging, Filling, Harness, Notifies};
