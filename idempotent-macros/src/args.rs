@@ -77,20 +77,20 @@ impl Args {
     fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
         let name = input.call(Ident::parse_any)?;
         match name.to_string().as_str() {
-            "key" => set_once(&mut self.key, name, input, assigned),
-            "ttl" => set_once(&mut self.ttl, name, input, assigned),
-            "scope" => set_once(&mut self.scope, name, input, assigned),
-            "engine" => set_once(&mut self.engine, name, input, assigned),
+            "key" => set_once(&mut self.key, name, input, expression),
+            "ttl" => set_once(&mut self.ttl, name, input, expression),
+            "scope" => set_once(&mut self.scope, name, input, expression),
+            "engine" => set_once(&mut self.engine, name, input, expression),
             "skip" => set_once(&mut self.skip, name, input, listed),
-            "fingerprint" => set_once(&mut self.fingerprint, name, input, assigned),
-            "lease" => set_once(&mut self.lease, name, input, assigned),
-            "on_conflict" => set_once(&mut self.on_conflict, name, input, assigned),
-            "on_error" => set_once(&mut self.on_error, name, input, assigned),
-            "on_abandoned" => set_once(&mut self.on_abandoned, name, input, assigned),
-            "on_cancel" => set_once(&mut self.on_cancel, name, input, assigned),
-            "on_panic" => set_once(&mut self.on_panic, name, input, assigned),
-            "on_store_failure" => set_once(&mut self.on_store_failure, name, input, assigned),
-            "on_unrecorded" => set_once(&mut self.on_unrecorded, name, input, assigned),
+            "fingerprint" => set_once(&mut self.fingerprint, name, input, expression),
+            "lease" => set_once(&mut self.lease, name, input, expression),
+            "on_conflict" => set_once(&mut self.on_conflict, name, input, expression),
+            "on_error" => set_once(&mut self.on_error, name, input, expression),
+            "on_abandoned" => set_once(&mut self.on_abandoned, name, input, expression),
+            "on_cancel" => set_once(&mut self.on_cancel, name, input, expression),
+            "on_panic" => set_once(&mut self.on_panic, name, input, expression),
+            "on_store_failure" => set_once(&mut self.on_store_failure, name, input, expression),
+            "on_unrecorded" => set_once(&mut self.on_unrecorded, name, input, expression),
             "ctx" => set_once(&mut self.ctx, name, input, assigned),
             "crate" => set_once(&mut self.krate, name, input, assigned),
             _ => Err(suggest::unknown("argument", &name, &NAMES)),
@@ -125,6 +125,21 @@ fn assigned<V: Parse>(name: &Ident, input: ParseStream<'_>) -> Result<V> {
     }
     input.parse::<Token![=]>()?;
     input.parse()
+}
+
+/// Parses `= expression`.
+fn expression(name: &Ident, input: ParseStream<'_>) -> Result<Expr> {
+    let value = assigned(name, input)?;
+    Ok(ungrouped(&value).clone())
+}
+
+/// Takes off the invisible delimiters of what a `macro_rules` macro has captured: a word is a word,
+/// and a literal a literal, wherever they were written.
+pub(crate) fn ungrouped(mut value: &Expr) -> &Expr {
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    value
 }
 
 /// Parses `(a, b)`.

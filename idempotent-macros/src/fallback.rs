@@ -10,7 +10,7 @@ use syn::Error;
 pub(crate) fn expand(item: &TokenStream, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
     quote! {
-        #[allow(unused_variables, reason = "`#[idempotent]` could not be expanded")]
+        #[allow(unused_variables, reason = "the attribute was not expanded")]
         #item
         #error
     }

@@ -5,7 +5,7 @@ use quote::format_ident;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, Result};
 
-use crate::args::{Arg, Args};
+use crate::args::{Arg, Args, ungrouped};
 use crate::duration::Length;
 use crate::errors::Errors;
 use crate::suggest;
@@ -174,7 +174,7 @@ pub(crate) fn word_of(value: &Expr) -> Option<Ident> {
 fn call_of<'a>(value: &'a Expr, name: &str) -> Option<&'a Expr> {
     match value {
         Expr::Call(call) if word_of(&call.func)? == name && call.args.len() == 1 => {
-            call.args.first()
+            call.args.first().map(ungrouped)
         }
         _ => None,
     }

@@ -90,13 +90,14 @@ fn check_reply(reply: &Type) -> Result<()> {
 /// This is a heuristic: it takes the first type argument of whatever the type is called. It finds
 /// nothing behind an alias, where rustc's own message has to do.
 fn value_type(reply: &Type) -> Option<&Type> {
-    let Type::Path(ty) = reply else {
-        return Some(reply);
-    };
-    generic_arguments(&ty.path).find_map(|argument| match argument {
-        GenericArgument::Type(value) => Some(value),
-        _ => None,
-    })
+    match reply {
+        Type::Group(group) => value_type(&group.elem),
+        Type::Path(ty) => generic_arguments(&ty.path).find_map(|argument| match argument {
+            GenericArgument::Type(value) => Some(value),
+            _ => None,
+        }),
+        _ => Some(reply),
+    }
 }
 
 /// The `T` and `E` of `result::Result<T, E>`.

@@ -304,8 +304,8 @@ fn an_error() {
                 Ok(())
             }
         },
-        &expect![[r##"
-            #[allow(unused_variables, reason = "`#[idempotent]` could not be expanded")]
+        &expect![[r#"
+            #[allow(unused_variables, reason = "the attribute was not expanded")]
             async fn charge(order: Order) -> Result<(), Error> {
                 Ok(())
             }
@@ -318,6 +318,6 @@ fn an_error() {
             ::core::compile_error! {
                 "unknown `on_panic` `relase`; did you mean `release`?"
             }
-        "##]],
+        "#]],
     );
 }
