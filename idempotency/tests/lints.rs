@@ -155,6 +155,37 @@ impl Service {
     }
 }
 
+/// Pays for an order.
+///
+/// # Errors
+///
+/// Fails if the engine does.
+#[idempotent(key = order.number, engine = engine)]
+pub async fn pay(engine: &Engine, mut order: Order) -> Result<u32, Error> {
+    order.number = 7;
+    Ok(order.number)
+}
+
+/// A service behind a trait.
+#[async_trait::async_trait]
+pub trait Archive {
+    /// Archives an order.
+    async fn archive(&mut self, order: Order, request: u32, _: &str) -> Result<u32, Error>;
+}
+
+#[async_trait::async_trait]
+impl Archive for Service {
+    #[idempotent(key = "{number}/{request}", engine = self.engine)]
+    async fn archive(
+        &mut self,
+        Order { number, .. }: Order,
+        request: u32,
+        _: &str,
+    ) -> Result<u32, Error> {
+        Ok(number)
+    }
+}
+
 #[tokio::test]
 async fn the_functions_work() -> Result<(), Error> {
     let engine = Engine::new(MemoryStore::new());
@@ -162,11 +193,12 @@ async fn the_functions_work() -> Result<(), Error> {
         customer: "ada".to_owned(),
         number: 1,
     };
-    let created = create(&engine, order.clone()).await?;
-    assert_eq!(created.number, 1);
-    let cancelled = cancel(engine.clone(), order, String::new()).await;
+    assert_eq!(create(&engine, order.clone()).await?.number, 1);
+    assert_eq!(pay(&engine, order.clone()).await?, 7);
+    let cancelled = cancel(engine.clone(), order.clone(), String::new()).await;
     assert!(cancelled.is_ok_and(|number| *number.value() == 2));
     let mut service = Service { engine };
+    assert_eq!(service.archive(order, 1, "").await?, 1);
     assert_eq!(service.rename(1, "b").await?, "b");
     Arc::new(service).touch(1).await
 }
