@@ -11,4 +11,6 @@ mod modes;
 mod panic;
 mod replay;
 mod results;
+mod store_failure;
+mod unrecorded;
 mod world;

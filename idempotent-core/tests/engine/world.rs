@@ -11,6 +11,7 @@ use idempotent_core::{
     Engine, EngineBuilder, Error, Event, EventKind, Inspect, Key, MemoryStore, NoKey, Operation,
     Record,
 };
+use idempotent_testkit::faults::Faults;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const MOMENT: Duration = Duration::from_millis(1);
@@ -18,6 +19,7 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(1);
 /// The engine's default store, and everything that tests look at.
 pub(crate) struct World {
     pub(crate) engine: Engine,
+    pub(crate) faults: Faults,
     pub(crate) store: MemoryStore,
     pub(crate) effects: Effects,
     pub(crate) events: Events,
@@ -64,10 +66,12 @@ impl World {
     }
 
     pub(crate) fn with(configure: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
-        let (store, events) = (MemoryStore::new(), Events::default());
-        let engine = configure(events.observe(Engine::builder(store.clone()))).build();
+        let (store, events, faults) = (MemoryStore::new(), Events::default(), Faults::new());
+        let faulty = faults.wrap(store.clone());
+        let engine = configure(events.observe(Engine::builder(faulty))).build();
         Self {
             engine,
+            faults,
             store,
             effects: Effects::default(),
             events,
