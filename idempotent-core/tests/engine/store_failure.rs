@@ -239,9 +239,10 @@ async fn a_waiter_without_notifications_polls() {
 async fn a_call_dropped_while_it_claims_gives_the_claim_back() {
     for reply in [false, true] {
         let world = World::new();
-        let gate = match reply {
-            false => world.faults.on(Op::Claim).stop(),
-            true => world.faults.on(Op::Claim).stop_reply(),
+        let gate = if reply {
+            world.faults.on(Op::Claim).stop_reply()
+        } else {
+            world.faults.on(Op::Claim).stop()
         };
         tokio::select! {
             biased;
@@ -287,9 +288,10 @@ async fn a_renewal_that_fails_is_tried_again_before_the_lease_is_over() {
 async fn a_lease_that_cannot_be_renewed_is_told_to_the_body_before_it_is_over() {
     for hangs in [false, true] {
         let world = World::new();
-        match hangs {
-            true => world.faults.on(Op::Renew).hang(),
-            false => world.faults.on(Op::Renew).fail(),
+        if hangs {
+            world.faults.on(Op::Renew).hang();
+        } else {
+            world.faults.on(Op::Renew).fail();
         }
         let began = Instant::now();
         let answer = world.operation().run_with(async |attempt| {

@@ -131,9 +131,10 @@ async fn a_lease_lost_to_a_finished_attempt_gives_that_attempts_result() {
 async fn a_call_dropped_while_it_records_is_recorded() {
     for reply in [false, true] {
         let world = World::new();
-        let gate = match reply {
-            false => world.faults.on(Op::Complete).stop(),
-            true => world.faults.on(Op::Complete).stop_reply(),
+        let gate = if reply {
+            world.faults.on(Op::Complete).stop_reply()
+        } else {
+            world.faults.on(Op::Complete).stop()
         };
         tokio::select! {
             biased;

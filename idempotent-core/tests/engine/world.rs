@@ -67,8 +67,8 @@ impl World {
 
     pub(crate) fn with(configure: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
         let (store, events, faults) = (MemoryStore::new(), Events::default(), Faults::new());
-        let faulty = faults.wrap(store.clone());
-        let engine = configure(events.observe(Engine::builder(faulty))).build();
+        let behind = faults.wrap(store.clone());
+        let engine = configure(events.observe(Engine::builder(behind))).build();
         Self {
             engine,
             faults,
