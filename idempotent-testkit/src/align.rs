@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_core::protocol::{Claim, Doubt, Found, Grant, Recorded, Reply, StepReply, Update};
-use idempotent_core::{Fence, Record, Timestamp};
+use idempotent_core::{Deletion, Fence, Record, Timestamp};
 
 /// Takes over the other's times where they differ by no more than a tolerance.
 ///
@@ -108,3 +108,14 @@ impl Align for Reply {
         }
     }
 }
+
+/// For what has no time in it.
+macro_rules! align_nothing {
+    ($($type:ty),*) => {$(
+        impl Align for $type {
+            fn align(&mut self, _: &Self, _: Duration) {}
+        }
+    )*};
+}
+
+align_nothing!((), Deletion);

@@ -4,6 +4,7 @@
 
 mod align;
 pub mod conformance;
+pub mod equality;
 pub mod faults;
 mod harness;
 pub mod server;
