@@ -1,6 +1,6 @@
 //! Tokens of a valid operation. Nothing can fail here, and what can be a function of the core is one.
 
-use proc_macro2::{Literal, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -70,6 +70,11 @@ pub(crate) fn expand(operation: &Operation) -> TokenStream {
 /// Points at the user's code, and still counts as generated, so that lints leave it alone.
 fn generated_at(user: Span) -> Span {
     Span::mixed_site().located_at(user)
+}
+
+/// The user's word, as the name of something generated.
+fn generated(word: &Ident) -> Ident {
+    Ident::new(&word.to_string(), generated_at(word.span()))
 }
 
 /// Claims the key, and runs `future` if that is to be done.
@@ -210,14 +215,17 @@ fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {
     let private = private(operation, span);
     match setting {
         Setting::Length { method, length } => {
-            let length = self::length(operation, length);
+            let (method, length) = (generated(method), self::length(operation, length));
             Some(quote_spanned!(span=> .#method(#length)))
         }
         Setting::Word {
             method,
             kind,
             variant,
-        } => Some(quote_spanned!(span=> .#method(#private::#kind::#variant))),
+        } => {
+            let method = generated(method);
+            Some(quote_spanned!(span=> .#method(#private::#kind::#variant)))
+        }
         Setting::Wait(limit) => {
             let limit = length(operation, limit);
             Some(quote_spanned!(span=> .on_conflict(#private::OnConflict::Wait(#limit))))

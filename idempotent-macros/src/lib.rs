@@ -3,7 +3,7 @@
 //!
 //! An attribute is expanded in three phases, each with a type of its own: tokens are parsed into
 //! [`Args`](args::Args) and an [`FnItem`](item::FnItem), which know the grammar; these are validated
-//! into an [`Operation`](operation::Operation), which knows what may be combined with what; and that
+//! into an [`Operation`], which knows what may be combined with what; and that
 //! is expanded into tokens, which cannot fail. An error of the first two phases is reported beside
 //! the function as its author wrote it.
 

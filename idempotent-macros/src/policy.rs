@@ -1,7 +1,6 @@
 //! The arguments that say for how long, and what happens when something goes wrong.
 
 use proc_macro2::{Ident, Span};
-use quote::format_ident;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, Result};
 
@@ -134,8 +133,8 @@ fn word(arg: &Arg<Expr>, words: &[&str]) -> Result<Setting> {
     };
     Ok(Setting::Word {
         method: arg.name.clone(),
-        kind: format_ident!("{}", camel_case(&arg.name.to_string())),
-        variant: format_ident!("{}", camel_case(&word.to_string())),
+        kind: Ident::new(&camel_case(&arg.name.to_string()), Span::mixed_site()),
+        variant: Ident::new(&camel_case(&word.to_string()), Span::mixed_site()),
     })
 }
 

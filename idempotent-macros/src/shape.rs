@@ -87,8 +87,9 @@ fn check_reply(reply: &Type) -> Result<()> {
 
 /// Guesses which part of a return type is the value: the `T` of `Result<T, E>`.
 ///
-/// This is a heuristic: it takes the first type argument of whatever the type is called. It finds
-/// nothing behind an alias, where rustc's own message has to do.
+/// This is a heuristic: it takes the first type argument of whatever the type is called. It is wrong
+/// for an alias whose first argument is something else, and finds nothing in an alias without
+/// arguments, where rustc's own message has to do.
 fn value_type(reply: &Type) -> Option<&Type> {
     match reply {
         Type::Group(group) => value_type(&group.elem),

@@ -233,22 +233,39 @@ fn the_least() {
     );
 }
 
-/// `#[async_trait]` has rewritten the method before the attribute sees it.
+/// `#[async_trait]` has rewritten the method before the attribute sees it. What takes the arguments
+/// apart comes before the key.
 #[test]
 fn an_async_trait_method() {
     check(
-        quote!(key = id, engine = self.engine),
+        quote!(key = (id, line), engine = self.engine),
         &quote! {
             fn cancel<'life0, 'async_trait>(
                 &'life0 self,
                 id: u64,
+                __arg2: (u64, u64),
+                __arg3: Db,
             ) -> ::core::pin::Pin<Box<dyn ::core::future::Future<Output = Result<(), Error>> + Send + 'async_trait>>
             where
                 'life0: 'async_trait,
             {
                 Box::pin(async move {
+                    if let ::core::option::Option::Some(__ret) = ::core::option::Option::None::<Result<(), Error>> {
+                        #[allow(unreachable_code)]
+                        return __ret;
+                    }
                     let __self = self;
-                    let __ret: Result<(), Error> = { __self.db.cancel(id).await };
+                    let id = id;
+                    let (line, mut times) = {
+                        let __arg2 = __arg2;
+                        __arg2
+                    };
+                    let __arg3 = __arg3;
+                    let __ret: Result<(), Error> = {
+                        times += 1;
+                        __self.db.cancel(id, line, times).await
+                    };
+                    #[allow(unreachable_code)]
                     __ret
                 })
             }
@@ -257,6 +274,8 @@ fn an_async_trait_method() {
             fn cancel<'life0, 'async_trait>(
                 &'life0 self,
                 id: u64,
+                __arg2: (u64, u64),
+                __arg3: Db,
             ) -> ::core::pin::Pin<
                 Box<dyn ::core::future::Future<Output = Result<(), Error>> + Send + 'async_trait>,
             >
@@ -264,25 +283,39 @@ fn an_async_trait_method() {
                 'life0: 'async_trait,
             {
                 Box::pin(async move {
+                    let id = id;
+                    let (line, mut times) = {
+                        let __arg2 = __arg2;
+                        __arg2
+                    };
+                    let _ = __arg3;
                     static __SITE: Site = Site::new(
                         core::concat!(core::module_path!(), "::cancel"),
                         core::file!(),
                         core::line!(),
                     );
                     let __operation = operation(engine(&self.engine), &__SITE)
-                        .key(&id)
-                        .fingerprint_args(|__args| __args.arg("id", &id));
+                        .key(&(&id, &line))
+                        .fingerprint_args(|__args| {
+                            __args.arg("id", &id).arg("line", &line).arg("times", &times)
+                        });
                     match Operation::begin(__operation).await {
                         Start::Return(__reply) => __reply,
                         Start::Run(__running) => {
                             Running::finish(
                                     __running,
                                     async move {
+                                        if let ::core::option::Option::Some(__ret) = ::core::option::Option::None::<
+                                            Result<(), Error>,
+                                        > {
+                                            #[allow(unreachable_code)] return __ret;
+                                        }
                                         let __self = self;
                                         let __ret: Result<(), Error> = {
-                                            __self.db.cancel(id).await
+                                            times += 1;
+                                            __self.db.cancel(id, line, times).await
                                         };
-                                        __ret
+                                        #[allow(unreachable_code)] __ret
                                     },
                                 )
                                 .await
