@@ -132,18 +132,37 @@ async fn core_and_macros_work_without_the_facade() {
     assert_eq!(without_the_facade::charge(&engine, 1).await.unwrap(), 1);
 }
 
-/// A function from a macro, whose tokens come from two places.
+/// Writes a function whose tokens come from two places.
 macro_rules! charge {
-    ($name:ident, $id:ident, $krate:path) => {
-        #[idempotency::idempotent(crate = $krate, key = $id, engine = engine)]
-        async fn $name(engine: &Engine, $id: u32) -> Result<u32, idempotency::Error> {
+    ($name:ident, $id:ident, $key:literal, $ttl:expr, $reply:ty) => {
+        #[idempotency::idempotent(
+                    crate = $crate::renamed::retry,
+                    key = $key,
+                    ttl = $ttl,
+                    engine = engine,
+                    on_error = self::hold
+                )]
+        async fn $name(engine: &Engine, $id: u32) -> $reply {
             let id = 40;
             Ok(id + $id)
         }
     };
 }
 
-charge!(from_a_macro, id, ::idempotency);
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+struct Failed;
+
+impl From<idempotency::Error> for Failed {
+    fn from(_: idempotency::Error) -> Self {
+        Self
+    }
+}
+
+const fn hold(_: &Failed) -> idempotency::OnError {
+    idempotency::OnError::Hold
+}
+
+charge!(from_a_macro, id, "{id}", "1h", Result<u32, Failed>);
 
 #[tokio::test]
 async fn a_macro_may_write_the_function() {
