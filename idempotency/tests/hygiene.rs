@@ -1,6 +1,6 @@
 //! An expansion means the same wherever it stands.
 
-use idempotency::{Engine, MemoryStore};
+use idempotency::{Engine, Error, MemoryStore, idempotent};
 
 /// Everything that an expansion could mention is something else here.
 mod shadowed {
@@ -80,13 +80,13 @@ async fn names_of_the_user_do_not_matter() {
 }
 
 /// Arguments may have the names that the expansion uses.
-#[idempotency::idempotent(key = __operation, engine = engine)]
+#[idempotent(key = __operation, engine = engine)]
 async fn oddly_named(
     engine: &Engine,
     __operation: u32,
     __args: u32,
     r#type: u32,
-) -> Result<u32, idempotency::Error> {
+) -> Result<u32, Error> {
     Ok(__operation + __args + r#type)
 }
 
@@ -95,10 +95,7 @@ async fn names_of_arguments_do_not_matter() {
     let engine = Engine::new(MemoryStore::new());
     assert_eq!(oddly_named(&engine, 1, 2, 3).await.unwrap(), 6);
     let error = oddly_named(&engine, 1, 3, 3).await.unwrap_err();
-    assert!(
-        matches!(error, idempotency::Error::FingerprintMismatch),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::FingerprintMismatch), "{error:?}");
 }
 
 mod renamed {
@@ -135,13 +132,7 @@ async fn core_and_macros_work_without_the_facade() {
 /// Writes a function whose tokens come from two places.
 macro_rules! charge {
     ($name:ident, $id:ident, $key:literal, $ttl:expr, $reply:ty) => {
-        #[idempotency::idempotent(
-                    crate = $crate::renamed::retry,
-                    key = $key,
-                    ttl = $ttl,
-                    engine = engine,
-                    on_error = self::hold
-                )]
+        #[idempotent(crate = $crate::renamed::retry, key = $key, ttl = $ttl, engine = engine)]
         async fn $name(engine: &Engine, $id: u32) -> $reply {
             let id = 40;
             Ok(id + $id)
@@ -149,20 +140,7 @@ macro_rules! charge {
     };
 }
 
-#[derive(Debug, serde::Deserialize, serde::Serialize)]
-struct Failed;
-
-impl From<idempotency::Error> for Failed {
-    fn from(_: idempotency::Error) -> Self {
-        Self
-    }
-}
-
-const fn hold(_: &Failed) -> idempotency::OnError {
-    idempotency::OnError::Hold
-}
-
-charge!(from_a_macro, id, "{id}", "1h", Result<u32, Failed>);
+charge!(from_a_macro, id, "{id}", "1h", Result<u32, Error>);
 
 #[tokio::test]
 async fn a_macro_may_write_the_function() {
