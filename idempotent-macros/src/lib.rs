@@ -1,11 +1,10 @@
 //! The `#[idempotent]` attribute of [`idempotency`](https://docs.rs/idempotency), where it is
 //! documented.
 //!
-//! An attribute is expanded in three phases, each with a type of its own: tokens are parsed into
-//! [`Args`](args::Args) and an [`FnItem`](item::FnItem), which know the grammar; these are validated
-//! into an [`Operation`], which knows what may be combined with what; and that
-//! is expanded into tokens, which cannot fail. An error of the first two phases is reported beside
-//! the function as its author wrote it.
+//! An attribute is expanded in three phases, each with a type of its own. Tokens are parsed into
+//! `Args` and an `FnItem`, which know the grammar. These are validated into an `Operation`, which
+//! knows what may be combined with what. That is expanded into tokens, which cannot fail. An error of
+//! the first two phases is reported beside the function as its author wrote it.
 
 mod args;
 mod boxed;
