@@ -1,0 +1,170 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use idempotent_core::{Clock, StoreError, Watchers};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Error, Refused};
+use crate::inspect::Reader;
+use crate::place;
+use crate::schema::{DEFAULT_TABLE, Sql};
+use crate::store::SqliteStore;
+use crate::writer::Writer;
+
+/// How long to wait for another process that holds the lock.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Into how many pauses that time is cut where SQLite does not wait by itself.
+const WAL_PAUSES: u32 = 500;
+
+/// The first version with `STRICT` tables, 3.37.0.
+const OLDEST_SQLITE: i32 = 3_037_000;
+
+/// How a [`SqliteStore`] is opened.
+///
+/// # Examples
+///
+/// ```
+/// use idempotent_sqlite::{Durability, SqliteStore};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("orders.db");
+/// let store = SqliteStore::options()
+///     .table("order_idempotency")
+///     .durability(Durability::Normal)
+///     .open(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `open` is called"]
+pub struct SqliteOptions {
+    table: String,
+    clock: Clock,
+    durability: Durability,
+}
+
+/// What an answer of a [`SqliteStore`] is worth when the power fails.
+///
+/// Either way, an answer survives the process, and its death at any moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Whatever was answered is on the disk. The default.
+    #[default]
+    Full,
+    /// The answers of the last moments may be lost, so that their operations run a second time. Some
+    /// hundred times faster for a single caller.
+    Normal,
+}
+
+impl SqliteOptions {
+    pub(crate) fn new() -> Self {
+        Self {
+            table: DEFAULT_TABLE.to_owned(),
+            clock: Clock::system(),
+            durability: Durability::default(),
+        }
+    }
+
+    /// Sets the name of the table, `idempotency_record` by default, and the beginning of the names of
+    /// its index and of the table of steps.
+    ///
+    /// Letters, digits and `_`, at most 48.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// Sets the clock by which leases and records expire. All that share a file must agree on it, as
+    /// they do by default: it is the machine's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets what an answer is worth when the power fails.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Opens the file at `path`; see [`SqliteStore::open`].
+    ///
+    /// # Errors
+    ///
+    /// See [`SqliteStore::open`]. An unusable table name is [`StoreError::Misconfigured`] too.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        Ok(self.try_open(path.as_ref())?)
+    }
+
+    fn try_open(self, path: &Path) -> Result<SqliteStore, Error> {
+        let sql = Arc::new(Sql::new(&self.table)?);
+        place::check(path)?;
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            return Err(Refused::OldSqlite(rusqlite::version()).into());
+        }
+        let mut connection = self.connect(path)?;
+        sql.migrate(&mut connection)?;
+
+        // The working directory may change, and the file is opened again to inspect it.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let watchers = Watchers::new();
+        let writer = Writer::spawn(
+            connection,
+            Arc::clone(&sql),
+            self.clock.clone(),
+            watchers.clone(),
+        )
+        .map_err(|error| Error::Thread(Arc::new(error)))?;
+        Ok(SqliteStore {
+            writer,
+            watchers,
+            reader: Reader {
+                path,
+                sql,
+                clock: self.clock,
+            },
+        })
+    }
+
+    fn connect(&self, path: &Path) -> Result<Connection, Error> {
+        // Without `SQLITE_OPEN_URI`: a path is a path.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        enter_wal_mode(&connection)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        match self.durability {
+            Durability::Full => {
+                connection.pragma_update(None, "synchronous", "FULL")?;
+                // Elsewhere than on Apple's systems, `fsync` means it.
+                connection.pragma_update(None, "fullfsync", true)?;
+            }
+            Durability::Normal => connection.pragma_update(None, "synchronous", "NORMAL")?,
+        }
+        Ok(connection)
+    }
+}
+
+/// Turns the write-ahead log on, which the file then keeps.
+fn enter_wal_mode(connection: &Connection) -> Result<(), Error> {
+    // Two processes that turn it on at once are told that the other is in the way, and are told so
+    // at once: SQLite's own timeout is not for this lock.
+    let mut pauses = WAL_PAUSES;
+    loop {
+        let mode =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+        match mode.map_err(Error::from) {
+            Ok::<String, _>(mode) if mode.eq_ignore_ascii_case("wal") => return Ok(()),
+            Ok(mode) => return Err(Refused::NoWal(mode).into()),
+            Err(error) if !error.is_busy() || pauses == 0 => return Err(error),
+            Err(_) => thread::sleep(BUSY_TIMEOUT / WAL_PAUSES),
+        }
+        pauses -= 1;
+    }
+}
