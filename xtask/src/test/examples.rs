@@ -21,17 +21,41 @@ static EXAMPLES: &[Example] = &[
     Example {
         package: "email",
         args: &[],
-        says: &[],
+        says: &[
+            "ada: mail 1, sent before",
+            "bob: not sent: nobody knows",
+            "eve: not sent: nobody knows",
+            "bob: mail 2, sent before",
+            "eve: mail 3, sent now",
+            "The outbox:\nada: invoice 7\nbob: invoice 7\neve: invoice 7\n",
+        ],
+    },
+    Example {
+        package: "orders",
+        args: &[],
+        says: &[
+            "deliveries          \u{2506} 24",
+            "executed            \u{2506} 12",
+            "mismatches          \u{2506}  1",
+            "real effects (rows) \u{2506} 12",
+            "Each of 12 orders has one row in orders-data/orders.jsonl.",
+        ],
     },
     Example {
         package: "orders",
         args: &["--store", "memory"],
-        says: &[],
+        says: &["Each of 12 orders has one row in orders-data/memory.jsonl."],
     },
     Example {
         package: "service",
         args: &[],
-        says: &[],
+        says: &[
+            "executed: transfer 1",
+            "replayed: transfer 1",
+            "refused: the key was used before with other arguments",
+            "executed: transfer 2",
+            "replayed: transfer 2",
+        ],
     },
 ];
 
