@@ -103,3 +103,8 @@ pub use idempotent_redis as redis;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use idempotent_sqlite as sqlite;
+
+/// The examples of the repository's first page run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

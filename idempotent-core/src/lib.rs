@@ -189,7 +189,7 @@ pub use self::fingerprint::{
 pub use self::key::{FixedKey, IntoKey, Key, KeyError, KeyPart, KeyTemplate, KeyText, KeyValue};
 pub use self::lease::{Fence, Owner, ParseOwnerError};
 pub use self::memory::{MemoryStore, OnFull};
-pub use self::outcome::{Outcome, Provenance, Recordable, Reply};
+pub use self::outcome::{OperationError, Outcome, Provenance, Recordable, Reply};
 pub use self::record::{Ending, Payload, Record, State, Step};
 pub use self::store::{
     Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, Resolution, ResolveError,

@@ -186,7 +186,7 @@ pub trait Reply: Sized {
     /// The value.
     type Value: Recordable;
     /// The error.
-    type Error: From<Error>;
+    type Error: OperationError;
 
     /// As a result.
     #[doc(hidden)]
@@ -197,7 +197,7 @@ pub trait Reply: Sized {
     fn from_result(result: Result<Self::Value, Self::Error>) -> Self;
 }
 
-impl<T: Recordable, E: From<Error>> Reply for Result<T, E> {
+impl<T: Recordable, E: OperationError> Reply for Result<T, E> {
     type Error = E;
     type Value = T;
 
@@ -209,3 +209,14 @@ impl<T: Recordable, E: From<Error>> Reply for Result<T, E> {
         result
     }
 }
+
+/// An error that an operation can return: it takes in what the engine has to say.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say what `idempotency::Error` says",
+    label = "the error type is not `From<idempotency::Error>`",
+    note = "add `impl From<idempotency::Error> for {Self}`, or a variant with `#[from]` of `thiserror`"
+)]
+pub trait OperationError: From<Error> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<Error>> OperationError for E {}

@@ -21,7 +21,7 @@ use crate::template::{Part, Template};
 //
 // Output:
 //     async fn charge(&self, order: Order) -> Result<Receipt, Error> {
-//         static SITE: Site = Site::new(concat!(module_path!(), "::charge"), file!(), line!());
+//         static SITE: Site = Site::new(concat!(module_path!(), "::charge"));
 //         let operation = __private::operation(__private::engine(&self.engine), &SITE)
 //             .key(&order.id)
 //             .fingerprint_args(|args| args.arg("order", &order))
@@ -93,7 +93,7 @@ fn run(operation: &Operation, future: &impl ToTokens) -> TokenStream {
     let answer = answer(operation, future);
     quote_spanned! {span=>
         static __SITE: #private::Site =
-            #private::Site::new(#scope, #private::core::file!(), #private::core::line!());
+            #private::Site::new(#scope);
         #allow let __operation = #build;
         #answer
     }
@@ -187,7 +187,7 @@ fn build(operation: &Operation) -> TokenStream {
         .iter()
         .map(|setting| self::setting(operation, setting));
     quote_spanned! {span=>
-        #private::operation(#engine, &__SITE).key(#key) #fingerprint #(#settings)*
+        #private::operation(#engine, &__SITE).key_ref(#key) #fingerprint #(#settings)*
     }
 }
 

@@ -35,13 +35,11 @@ fn a_function() {
                 db: &Db,
                 order: NewOrder,
             ) -> Result<Order, OrderError> {
-                static __SITE: Site = Site::new(
-                    core::concat!(core::module_path!(), "::create"),
-                    core::file!(),
-                    core::line!(),
-                );
+                static __SITE: Site = Site::new(core::concat!(core::module_path!(), "::create"));
                 let __operation = operation(engine(&engine), &__SITE)
-                    .key(&KeyTemplate::new(":").value(&order.customer).text(":").value(&order.id))
+                    .key_ref(
+                        &KeyTemplate::new(":").value(&order.customer).text(":").value(&order.id),
+                    )
                     .fingerprint_args(|__args| __args.arg("order", &order))
                     .ttl(core::time::Duration::from_secs(86400));
                 match Operation::begin(__operation).await {
@@ -79,13 +77,9 @@ fn a_method_with_patterns() {
         },
         &expect![[r#"
             async fn rename(&mut self, Id(id): Id, _: Audit, mut name: String) -> Result<(), Error> {
-                static __SITE: Site = Site::new(
-                    core::concat!(core::module_path!(), "::rename"),
-                    core::file!(),
-                    core::line!(),
-                );
+                static __SITE: Site = Site::new(core::concat!(core::module_path!(), "::rename"));
                 let __operation = operation(engine(&self.engine), &__SITE)
-                    .key(&(&self.tenant, &id))
+                    .key_ref(&(&self.tenant, &id))
                     .fingerprint_args(|__args| __args.arg("id", &id).arg("name", &name));
                 match Operation::begin(__operation).await {
                     Start::Return(__reply) => __reply,
@@ -141,14 +135,12 @@ fn every_policy() {
             async fn nightly(config: Config) -> Result<Report, Error> {
                 static __SITE: crate::idem::__private::Site = crate::idem::__private::Site::new(
                     "reports.nightly",
-                    crate::idem::__private::core::file!(),
-                    crate::idem::__private::core::line!(),
                 );
                 let __operation = crate::idem::__private::operation(
                         crate::idem::__private::engine(&config.engine()),
                         &__SITE,
                     )
-                    .key(&Key::fixed("nightly"))
+                    .key_ref(&Key::fixed("nightly"))
                     .fingerprint(&&config.day)
                     .ttl(config.ttl)
                     .lease(crate::idem::__private::core::time::Duration::from_secs(90))
@@ -205,12 +197,8 @@ fn the_least() {
         },
         &expect![[r#"
             async fn cancel(id: u64) -> Result<(), Error> {
-                static __SITE: Site = Site::new(
-                    core::concat!(core::module_path!(), "::cancel"),
-                    core::file!(),
-                    core::line!(),
-                );
-                let __operation = operation(installed(), &__SITE).key(&id);
+                static __SITE: Site = Site::new(core::concat!(core::module_path!(), "::cancel"));
+                let __operation = operation(installed(), &__SITE).key_ref(&id);
                 match Operation::begin(__operation).await {
                     Start::Return(__reply) => __reply,
                     Start::Run(__running) => {
@@ -289,13 +277,9 @@ fn an_async_trait_method() {
                         __arg2
                     };
                     let _ = __arg3;
-                    static __SITE: Site = Site::new(
-                        core::concat!(core::module_path!(), "::cancel"),
-                        core::file!(),
-                        core::line!(),
-                    );
+                    static __SITE: Site = Site::new(core::concat!(core::module_path!(), "::cancel"));
                     let __operation = operation(engine(&self.engine), &__SITE)
-                        .key(&(&id, &line))
+                        .key_ref(&(&id, &line))
                         .fingerprint_args(|__args| {
                             __args.arg("id", &id).arg("line", &line).arg("times", &times)
                         });

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -290,7 +291,10 @@ impl Call {
 
     /// Encodes a result. One that cannot be kept leaves no more than the fact that there was one.
     pub(crate) fn encode<T: Serialize>(&self, value: &T) -> Payload {
-        match self.shared().codecs.encode(value) {
+        let codecs = &self.shared().codecs;
+        // The effect has happened, so that not even a panic may make the call run again.
+        let encoded = catch_unwind(AssertUnwindSafe(|| codecs.encode(value)));
+        match encoded.unwrap_or_else(|_| Err("the result's `Serialize` panicked".into())) {
             Ok((codec, bytes)) if bytes.len() <= self.shared().max_result => {
                 Payload { codec, bytes }
             }

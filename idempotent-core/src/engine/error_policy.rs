@@ -12,6 +12,11 @@ use crate::record::Payload;
 ///
 /// Implemented by [`UnrecordedErrors`] for every error, and by [`RecordErrors`] for those that can be
 /// recorded.
+#[diagnostic::on_unimplemented(
+    message = "`#[idempotent]` cannot record an error of type `{E}`",
+    label = "the error cannot be written and read back",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it, or choose another `on_error`"
+)]
 pub trait ErrorPolicy<E>: sealed::Sealed {
     /// What to do about `error`.
     #[doc(hidden)]
@@ -66,6 +71,7 @@ impl<E> ErrorPolicy<E> for UnrecordedErrors {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Serialize + DeserializeOwned> ErrorPolicy<E> for RecordErrors<E> {
     fn decide(&self, error: &E) -> OnError {
         (self.0)(error)

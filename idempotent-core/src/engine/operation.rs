@@ -71,7 +71,13 @@ impl Operation<NoKey> {
         reason = "a literal reads better than its reference"
     )]
     pub fn key(self, key: impl IntoKey) -> Operation {
-        let key = Key::of(&self.scope, &key);
+        self.key_ref(&key)
+    }
+
+    /// Like [`key`](Self::key), for a key that belongs to somebody else.
+    #[doc(hidden)]
+    pub fn key_ref(self, key: &(impl IntoKey + ?Sized)) -> Operation {
+        let key = Key::of(&self.scope, key);
         Operation {
             engine: self.engine,
             errors: UnrecordedErrors::default(),

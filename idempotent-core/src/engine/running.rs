@@ -84,48 +84,7 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
                 resume_unwind(panic)
             }
         };
-        // Encoded before the next await, so that the future is `Send` though no reference may be.
-        match reply.into_result() {
-            Ok(value) => {
-                let payload = held.call.encode(value.stored());
-                let completion = Completion::value(payload.clone(), held.call.policy.ttl);
-                let (held, settled) = held.complete(completion).await;
-                match settled {
-                    Settled::Recorded { kept } => {
-                        let attempt = held.grant.attempt;
-                        R::from_result(Ok(value.told(Provenance::Executed { attempt, kept })))
-                    }
-                    Settled::Superseded(recorded) => held.call.replay(&recorded, &errors),
-                    Settled::LeaseLost => {
-                        let value = UnrecordedValue(payload);
-                        R::from_result(Err(Error::LeaseLost { value }.into()))
-                    }
-                    Settled::Unrecorded(_)
-                        if R::Value::TELLS
-                            || held.call.policy.on_unrecorded == OnUnrecorded::Return =>
-                    {
-                        R::from_result(Ok(value.told(Provenance::Unrecorded)))
-                    }
-                    Settled::Unrecorded(source) => {
-                        let store = held.call.shared().store.name();
-                        let value = UnrecordedValue(payload);
-                        R::from_result(Err(Error::Unrecorded {
-                            store,
-                            value,
-                            source,
-                        }
-                        .into()))
-                    }
-                }
-            }
-            Err(error) => {
-                let end = end_of(&held.call, &errors, &error);
-                match held.settle_error(end).await {
-                    Some((call, recorded)) => call.replay(&recorded, &errors),
-                    None => R::from_result(Err(error)),
-                }
-            }
-        }
+        conclude(held, errors, reply).await
     }
 
     /// Like [`finish`](Self::finish), in a task of its own, which nobody's going away stops.
@@ -146,6 +105,49 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
             },
         }
     }
+}
+
+/// Records how an attempt has ended, and returns what counts.
+///
+/// Apart from the body, so that it is compiled once for each return type, and not for each function.
+async fn conclude<R: Reply, P: ErrorPolicy<R::Error>>(held: Held, errors: P, reply: R) -> R {
+    // Encoded before the next await, so that the future is `Send` though no reference may be.
+    let value = match reply.into_result() {
+        Ok(value) => value,
+        Err(error) => {
+            let end = end_of(&held.call, &errors, &error);
+            return match held.settle_error(end).await {
+                Some((call, recorded)) => call.replay(&recorded, &errors),
+                None => R::from_result(Err(error)),
+            };
+        }
+    };
+    let payload = held.call.encode(value.stored());
+    let completion = Completion::value(payload.clone(), held.call.policy.ttl);
+    let (held, settled) = held.complete(completion).await;
+    let returns = R::Value::TELLS || held.call.policy.on_unrecorded == OnUnrecorded::Return;
+    R::from_result(match settled {
+        Settled::Recorded { kept } => {
+            let attempt = held.grant.attempt;
+            Ok(value.told(Provenance::Executed { attempt, kept }))
+        }
+        Settled::Superseded(recorded) => return held.call.replay(&recorded, &errors),
+        Settled::LeaseLost => {
+            let value = UnrecordedValue(payload);
+            Err(Error::LeaseLost { value }.into())
+        }
+        Settled::Unrecorded(_) if returns => Ok(value.told(Provenance::Unrecorded)),
+        Settled::Unrecorded(source) => {
+            let store = held.call.shared().store.name();
+            let value = UnrecordedValue(payload);
+            Err(Error::Unrecorded {
+                store,
+                value,
+                source,
+            }
+            .into())
+        }
+    })
 }
 
 /// What becomes of a record whose operation returned `error`.

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,21 +9,20 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct Site {
     scope: &'static str,
-    file: &'static str,
-    line: u32,
+    location: &'static Location<'static>,
     known: AtomicBool,
 }
 
 static SITES: Mutex<Option<HashMap<&'static str, &'static Site>>> = Mutex::new(None);
 
 impl Site {
-    /// An operation defined at `file` and `line`.
+    /// An operation defined where this is called.
     #[must_use]
-    pub const fn new(scope: &'static str, file: &'static str, line: u32) -> Self {
+    #[track_caller]
+    pub const fn new(scope: &'static str) -> Self {
         Self {
             scope,
-            file,
-            line,
+            location: Location::caller(),
             known: AtomicBool::new(false),
         }
     }
@@ -42,19 +42,15 @@ impl Site {
             .get_or_insert_default()
             .entry(self.scope)
             .or_insert(self);
-        if (first.file, first.line) == (self.file, self.line) {
+        if first.location == self.location {
             self.known.store(true, Ordering::Relaxed);
             return Ok(());
         }
         Err(Error::DuplicateScope {
             scope: self.scope.to_owned(),
-            first: first.location(),
-            second: self.location(),
+            first: first.location.to_string(),
+            second: self.location.to_string(),
         })
-    }
-
-    fn location(&self) -> String {
-        format!("{}:{}", self.file, self.line)
     }
 }
 
@@ -64,14 +60,13 @@ mod tests {
 
     #[test]
     fn one_scope_at_two_places_is_an_error_that_names_both() {
-        static FIRST: Site = Site::new("site-test", "a.rs", 1);
-        static SECOND: Site = Site::new("site-test", "b.rs", 2);
+        static FIRST: Site = Site::new("site-test");
+        static SECOND: Site = Site::new("site-test");
         FIRST.check().unwrap();
         let error = SECOND.check().unwrap_err().to_string();
-        assert!(
-            error.contains("a.rs:1") && error.contains("b.rs:2"),
-            "{error}"
-        );
+        for site in [&FIRST, &SECOND] {
+            assert!(error.contains(&site.location.to_string()), "{error}");
+        }
         assert!(SECOND.check().is_err(), "not only the first time");
         FIRST.check().unwrap();
     }

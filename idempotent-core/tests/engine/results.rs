@@ -33,6 +33,29 @@ async fn a_result_that_cannot_be_serialized_is_returned_and_never_runs_again() {
 }
 
 #[tokio::test]
+async fn a_result_whose_serialization_panics_is_returned_and_never_runs_again() {
+    #[derive(Deserialize)]
+    struct Explosive;
+
+    impl Serialize for Explosive {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("in `serialize`")
+        }
+    }
+    let world = World::new();
+    let call = || {
+        let body = async {
+            world.effects.happen();
+            Ok::<_, Error>(Explosive)
+        };
+        world.operation().run(body)
+    };
+    call().await.unwrap();
+    assert!(matches!(call().await, Err(Error::ResultUnavailable)));
+    assert_eq!(world.effects.count(), 1);
+}
+
+#[tokio::test]
 async fn a_result_over_the_limit_is_returned_marked_and_never_runs_again() {
     let world = World::with(|engine| engine.max_result(1000));
     let call = |size: usize| {
