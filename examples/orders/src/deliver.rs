@@ -1,5 +1,6 @@
 //! One delivery: a call, its retries, and how its answer came about.
 
+use std::fmt::Display;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -42,20 +43,19 @@ pub(crate) async fn deliver(shop: &Shop, screen: &Screen, delivery: Delivery) ->
     let new = match new {
         Ok(new) => new,
         Err(error) => {
-            let text = error.to_string();
-            // It is line 1 of its own text, always.
-            let text = text.split(" at line 1 ").collect::<Vec<_>>().join(", ");
-            screen.delivery(line, "", Label::Malformed, &format!("{text}; skipped"));
+            // Every line is line 1 of its own text.
+            let text = error.to_string().replace(" at line 1 ", ", ");
+            screen.delivery(line, "", Label::Malformed, format_args!("{text}; skipped"));
             return Delivered::without_order(Label::Malformed, 0);
         }
     };
     let key = format!("{}:{}", new.customer, new.request_id);
-    let say = |label, text: &str| screen.delivery(line, &key, label, text);
+    let say = |label, text: &dyn Display| screen.delivery(line, &key, label, text);
     let mut retries = 0;
     loop {
         let error = match call(shop, new.clone(), say).await {
             Ok((answer, order)) => {
-                say(answer, &order.to_string());
+                say(answer, &order);
                 return Delivered {
                     answer,
                     order: Some(order),
@@ -76,7 +76,7 @@ pub(crate) async fn deliver(shop: &Shop, screen: &Screen, delivery: Delivery) ->
         retries += 1;
         say(
             Label::Failed,
-            &format!("{}; retry {retries} in {pause:?}", chain(&error)),
+            &format_args!("{}; retry {retries} in {pause:?}", chain(&error)),
         );
         sleep(pause).await;
     }
@@ -86,7 +86,7 @@ pub(crate) async fn deliver(shop: &Shop, screen: &Screen, delivery: Delivery) ->
 async fn call(
     shop: &Shop,
     new: NewOrder,
-    say: impl Fn(Label, &str) + Send + Sync,
+    say: impl Fn(Label, &dyn Display) + Send + Sync,
 ) -> Result<(Label, Order), OrderError> {
     let call = async {
         let mut call = pin!(create_order(shop, new));
@@ -96,7 +96,7 @@ async fn call(
             if NOTES.with(|notes| notes.waited.get()) {
                 say(
                     Label::Waits,
-                    "another attempt has the key; if it died, its lease ends soon",
+                    &"another attempt has the key; if it died, its lease ends soon",
                 );
             }
             call.await?

@@ -43,33 +43,27 @@ async fn run(args: &Args) -> Result<ExitCode, BoxError> {
     let shop = Arc::new(open::open(args).await?);
     let screen = Arc::new(Screen::new(queue.lines));
     let file = shop.orders.path().display();
-    screen.say(&format!(
+    screen.say(format_args!(
         "{} -> {file}, remembered in {}\n",
         queue.name, args.store
     ));
 
-    let (tally, stopped) = work::work(queue, &shop, &screen, args.workers.into()).await?;
+    let (mut tally, stopped) = work::work(queue, &shop, &screen, args.workers.into()).await?;
     screen.finish();
 
-    let effects = tally.effects(&shop.orders.rows().await?);
-    screen.say(&format!("\n{}\n", tally.table(&effects)));
-    if effects.lost > 0 || effects.repeated > 0 {
-        screen.say(&format!(
-            "{} orders have no row in {file}, and {} rows are repeated. Do the file and the store \
-             belong together? `--fresh` starts over with both.",
-            effects.lost, effects.repeated,
-        ));
+    tally.look_up(&shop.orders.rows().await?);
+    screen.say(format_args!("\n{}\n", tally.table()));
+    let (once, all) = (tally.created_once(), tally.orders());
+    screen.say(format_args!(
+        "{once} of {all} orders have exactly one row in {file}."
+    ));
+    if once < all {
+        screen.say("Do the file and the store belong together? `--fresh` starts over with both.");
         return Ok(ExitCode::FAILURE);
     }
-    let rest = if stopped {
-        " The rest is for the next run."
-    } else {
-        ""
-    };
-    screen.say(&format!(
-        "Each of {} orders has one row in {file}.{rest}",
-        effects.rows
-    ));
+    if stopped {
+        screen.say("The rest is for the next run.");
+    }
     Ok(match tally.count(Label::Refused) {
         _ if stopped => ExitCode::from(130),
         0 => ExitCode::SUCCESS,

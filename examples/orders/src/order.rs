@@ -1,5 +1,6 @@
 //! Creating an order: what must happen once, however often it is asked for.
 
+use std::num::NonZeroU32;
 use std::{fmt, io};
 
 use idempotency::{Engine, Outcome, idempotent};
@@ -17,8 +18,8 @@ pub(crate) struct NewOrder {
     pub(crate) customer: String,
     pub(crate) request_id: String,
     pub(crate) item: String,
-    pub(crate) quantity: u32,
-    pub(crate) price_cents: u64,
+    pub(crate) quantity: NonZeroU32,
+    pub(crate) price_cents: u32,
     #[serde(default)]
     pub(crate) card: Card,
 }
@@ -29,19 +30,15 @@ pub(crate) struct Order {
     pub(crate) id: String,
     pub(crate) customer: String,
     pub(crate) item: String,
-    pub(crate) quantity: u32,
+    pub(crate) quantity: NonZeroU32,
     pub(crate) total_cents: u64,
 }
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, quantity, item) = (&self.id, self.quantity, &self.item);
         let (euros, cents) = (self.total_cents / 100, self.total_cents % 100);
-        let (quantity, item) = (self.quantity, &self.item);
-        write!(
-            f,
-            "order {:.8}: {quantity} {item} for {euros}.{cents:02}",
-            self.id
-        )
+        write!(f, "order {id:.8}: {quantity} {item} for {euros}.{cents:02}")
     }
 }
 
@@ -63,15 +60,13 @@ pub(crate) enum OrderError {
     OrdersFile(#[from] io::Error),
     #[error(transparent)]
     Payment(#[from] PaymentError),
-    #[error("the total is beyond all bounds")]
-    Total,
 }
 
 impl OrderError {
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Idempotency(error) => error.is_retryable(),
-            Self::OrdersFile(_) | Self::Total => false,
+            Self::OrdersFile(_) => false,
             Self::Payment(error) => matches!(error, PaymentError::Timeout),
         }
     }
@@ -98,8 +93,6 @@ pub(crate) async fn create_order(
         notes::found();
         return Ok(order.into());
     }
-    let total_cents = order.price_cents.checked_mul(order.quantity.into());
-    let total_cents = total_cents.ok_or(OrderError::Total)?;
     let payment = attempt.key_for("payment");
     shop.payments.charge(&payment, order.card).await?;
 
@@ -108,7 +101,7 @@ pub(crate) async fn create_order(
         customer: order.customer,
         item: order.item,
         quantity: order.quantity,
-        total_cents,
+        total_cents: u64::from(order.price_cents) * u64::from(order.quantity.get()),
     };
     shop.crash.reach(CrashAt::BeforeEffect);
     shop.orders.append(&order).await?;

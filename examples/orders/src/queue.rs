@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Cursor};
 use std::path::Path;
 use std::thread;
 
+use idempotency::BoxError;
 use tokio::sync::mpsc;
 
 use crate::order::NewOrder;
@@ -31,14 +32,18 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Opens `file`, standard input for `-`, or the sample.
-    pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn open(file: Option<&Path>) -> Result<Self, BoxError> {
         let (name, text) = match file {
             None => ("the sample".to_owned(), SAMPLE.as_bytes().to_vec()),
             Some(path) if path == "-" => {
                 let input = BufReader::new(io::stdin());
                 return Ok(Self::read("standard input".to_owned(), None, input));
             }
-            Some(path) => (path.display().to_string(), fs::read(path)?),
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
+                (name, text)
+            }
         };
         let lines = text
             .split(|byte| *byte == b'\n')

@@ -1,7 +1,7 @@
 //! What is said while the deliveries come in.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
 use console::Style;
@@ -69,14 +69,14 @@ impl Screen {
     }
 
     /// Says a line.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: impl Display) {
         // Nobody may be listening any more, as in `orders | head`. The orders matter more.
         self.bar.suspend(|| _ = writeln!(io::stdout(), "{text}"));
     }
 
     /// Says what happens to a delivery.
-    pub(crate) fn delivery(&self, line: usize, key: &str, label: Label, text: &str) {
-        self.say(&format!("{line:>5}  {key:<10} {} {text}", label.show()));
+    pub(crate) fn delivery(&self, line: usize, key: &str, label: Label, text: impl Display) {
+        self.say(format_args!("{line:>5}  {key:<10} {} {text}", label.show()));
     }
 
     /// Counts a delivery as done.

@@ -1,6 +1,6 @@
 //! The counts at the end, and whether they add up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
@@ -12,47 +12,43 @@ use crate::screen::Label;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     answers: BTreeMap<Label, usize>,
-    orders: BTreeSet<String>,
+    /// The orders that callers were given, and how many rows each has in the orders file.
+    orders: BTreeMap<String, usize>,
     retries: u32,
-}
-
-/// The rows that the orders file has for the orders that callers were given.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Effects {
-    pub(crate) rows: usize,
-    /// Orders without a row.
-    pub(crate) lost: usize,
-    /// Rows beyond an order's first.
-    pub(crate) repeated: usize,
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, delivered: Delivered) {
         *self.answers.entry(delivered.answer).or_default() += 1;
-        self.orders.extend(delivered.order.map(|order| order.id));
+        self.orders
+            .extend(delivered.order.map(|order| (order.id, 0)));
         self.retries += delivered.retries;
+    }
+
+    /// Compares what callers were told with the orders file.
+    pub(crate) fn look_up(&mut self, file: &[Order]) {
+        for row in file {
+            if let Some(rows) = self.orders.get_mut(&row.id) {
+                *rows += 1;
+            }
+        }
     }
 
     pub(crate) fn count(&self, answer: Label) -> usize {
         self.answers.get(&answer).copied().unwrap_or_default()
     }
 
-    /// Looks up in the orders file what callers were told.
-    pub(crate) fn effects(&self, file: &[Order]) -> Effects {
-        let mut lost = self.orders.clone();
-        let rows: Vec<_> = file
-            .iter()
-            .filter(|row| self.orders.contains(&row.id))
-            .collect();
-        let repeated = rows.iter().filter(|row| !lost.remove(&row.id)).count();
-        Effects {
-            rows: rows.len(),
-            lost: lost.len(),
-            repeated,
-        }
+    /// How many different orders callers were given.
+    pub(crate) fn orders(&self) -> usize {
+        self.orders.len()
     }
 
-    pub(crate) fn table(&self, effects: &Effects) -> Table {
+    /// How many of them have exactly one row.
+    pub(crate) fn created_once(&self) -> usize {
+        self.orders.values().filter(|rows| **rows == 1).count()
+    }
+
+    pub(crate) fn table(&self) -> Table {
         let executed = [Label::Executed, Label::Recovered, Label::Unrecorded];
         let rows = [
             ("deliveries", self.answers.values().sum()),
@@ -67,7 +63,7 @@ impl Tally {
             ("malformed lines", self.count(Label::Malformed)),
             ("failures retried", self.retries as usize),
             ("distinct orders", self.orders.len()),
-            ("real effects (rows)", effects.rows),
+            ("real effects (rows)", self.orders.values().sum()),
         ];
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);

@@ -38,13 +38,13 @@ static EXAMPLES: &[Example] = &[
             "executed            \u{2506} 12",
             "mismatches          \u{2506}  1",
             "real effects (rows) \u{2506} 12",
-            "Each of 12 orders has one row in orders-data/orders.jsonl.",
+            "12 of 12 orders have exactly one row in orders-data/orders.jsonl.",
         ],
     },
     Example {
         package: "orders",
         args: &["--store", "memory"],
-        says: &["Each of 12 orders has one row in orders-data/memory.jsonl."],
+        says: &["12 of 12 orders have exactly one row in orders-data/memory.jsonl."],
     },
     Example {
         package: "service",
