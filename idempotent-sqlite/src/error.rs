@@ -26,6 +26,9 @@ pub(crate) enum Error {
     #[error("the row has format {0}; upgrade this program to read it")]
     NewerRow(i64),
 
+    #[error("the records take as much room as they may, {0} bytes")]
+    NoRoom(u64),
+
     #[error("the protocol answered another question")]
     OtherReply,
 
@@ -71,8 +74,8 @@ pub(crate) enum Refused {
 }
 
 impl Error {
-    /// Whether the operation itself is at fault, and has failed before it wrote anything. Any other
-    /// error concerns the transaction around it.
+    /// Whether the operation alone is refused, before it has changed the record. Any other error
+    /// concerns the transaction around it.
     pub(crate) const fn is_own(&self) -> bool {
         matches!(
             self,
@@ -112,6 +115,7 @@ impl From<Error> for StoreError {
             Error::NewerTable(version) => Self::Incompatible {
                 format: format!("table version {version}"),
             },
+            Error::NoRoom(_) => Self::Full(error.into()),
             Error::Refused(_) => Self::Misconfigured(error.into()),
             Error::RolledBack | Error::Thread(_) => Self::Unavailable(error.into()),
             Error::Changes | Error::OtherReply | Error::OutOfRange | Error::ThreadEnded => {

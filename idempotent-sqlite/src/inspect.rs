@@ -1,25 +1,20 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use idempotent_core::{
-    Clock, Deletion, Inspect, Key, Page, Purged, Query, Record, Statistics, StoreError,
+    Deletion, Inspect, Key, Page, Purged, Query, Record, Statistics, StoreError,
 };
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Error;
-use crate::rows::Rows;
-use crate::schema::Sql;
+use crate::options::BUSY_TIMEOUT;
+use crate::rows::{PURGE_CHUNK, Rows, Table};
 use crate::store::SqliteStore;
-
-/// How many records a purge removes before it lets others have a turn.
-const PURGE_CHUNK: usize = 500;
 
 /// What it takes to look at the file without holding up anybody's claim.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(crate) path: PathBuf,
-    pub(crate) sql: Arc<Sql>,
-    pub(crate) clock: Clock,
+    pub(crate) table: Table,
 }
 
 impl Reader {
@@ -29,14 +24,14 @@ impl Reader {
         T: Send + 'static,
         R: FnOnce(&Rows<'_>) -> Result<T, Error> + Send + 'static,
     {
-        let Self { path, sql, clock } = self.clone();
+        let Self { path, table } = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let mut connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(crate::options::BUSY_TIMEOUT)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
             // One transaction, so that a record and its steps are of the same moment.
             let transaction = connection.transaction()?;
-            read(&Rows::snapshot(&transaction, &sql, &clock))
+            read(&Rows::snapshot(&transaction, &table))
         });
         Ok(reading.await.map_err(|_| Error::ThreadEnded)??)
     }

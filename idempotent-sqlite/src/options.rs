@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{Error, Refused};
 use crate::inspect::Reader;
 use crate::place;
+use crate::rows::Table;
 use crate::schema::{DEFAULT_TABLE, Sql};
 use crate::store::SqliteStore;
 use crate::writer::Writer;
@@ -44,6 +45,7 @@ pub struct SqliteOptions {
     table: String,
     clock: Clock,
     durability: Durability,
+    max_bytes: Option<u64>,
 }
 
 /// What an answer of a [`SqliteStore`] is worth when the power fails.
@@ -66,6 +68,7 @@ impl SqliteOptions {
             table: DEFAULT_TABLE.to_owned(),
             clock: Clock::system(),
             durability: Durability::default(),
+            max_bytes: None,
         }
     }
 
@@ -91,6 +94,16 @@ impl SqliteOptions {
         self
     }
 
+    /// Sets how much of the file may be in use, by other tables too, for a new key to be taken in. There
+    /// is no limit by default.
+    ///
+    /// Whoever has begun can still renew, record steps and finish beyond it, which needs a little more
+    /// room: leave some on the disk. See [`SqliteStore`] for what happens without any.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
     /// Opens the file at `path`; see [`SqliteStore::open`].
     ///
     /// # Errors
@@ -111,22 +124,18 @@ impl SqliteOptions {
 
         // The working directory may change, and the file is opened again to inspect it.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let table = Table {
+            sql,
+            clock: self.clock,
+            max_bytes: self.max_bytes,
+        };
         let watchers = Watchers::new();
-        let writer = Writer::spawn(
-            connection,
-            Arc::clone(&sql),
-            self.clock.clone(),
-            watchers.clone(),
-        )
-        .map_err(|error| Error::Thread(Arc::new(error)))?;
+        let writer = Writer::spawn(connection, table.clone(), watchers.clone())
+            .map_err(|error| Error::Thread(Arc::new(error)))?;
         Ok(SqliteStore {
             writer,
             watchers,
-            reader: Reader {
-                path,
-                sql,
-                clock: self.clock,
-            },
+            reader: Reader { path, table },
         })
     }
 

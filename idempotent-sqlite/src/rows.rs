@@ -1,5 +1,7 @@
 //! The records, as one transaction sees and changes them.
 
+use std::sync::Arc;
+
 use idempotent_core::{Clock, Entry, Key, Page, Query, Record, State, Statistics, Step, Timestamp};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -12,12 +14,24 @@ use crate::schema::Sql;
 /// though nobody purges it.
 const PURGED_PER_RECORD: usize = 2;
 
+/// How many expired records go at once: so many that others do not wait long.
+pub(crate) const PURGE_CHUNK: usize = 500;
+
+/// Where the records are, and what goes for all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) sql: Arc<Sql>,
+    pub(crate) clock: Clock,
+    /// How many bytes of the file may be in use for a new record to be taken in.
+    pub(crate) max_bytes: Option<u64>,
+}
+
 /// The records in an open transaction.
 #[derive(Debug)]
 pub(crate) struct Rows<'t> {
     connection: &'t Connection,
+    table: &'t Table,
     sql: &'t Sql,
-    clock: &'t Clock,
     writable: bool,
     added: usize,
     awaited: Vec<Key>,
@@ -25,30 +39,23 @@ pub(crate) struct Rows<'t> {
 
 impl<'t> Rows<'t> {
     /// The records in `connection`'s write transaction.
-    pub(crate) const fn new(connection: &'t Connection, sql: &'t Sql, clock: &'t Clock) -> Self {
+    pub(crate) fn new(connection: &'t Connection, table: &'t Table) -> Self {
+        let (sql, awaited) = (&*table.sql, Vec::new());
         Self {
             connection,
+            table,
             sql,
-            clock,
             writable: true,
             added: 0,
-            awaited: Vec::new(),
+            awaited,
         }
     }
 
     /// The records in `connection`'s read transaction, where every change is [`Error::Changes`].
-    pub(crate) const fn snapshot(
-        connection: &'t Connection,
-        sql: &'t Sql,
-        clock: &'t Clock,
-    ) -> Self {
+    pub(crate) fn snapshot(connection: &'t Connection, table: &'t Table) -> Self {
         Self {
-            connection,
-            sql,
-            clock,
             writable: false,
-            added: 0,
-            awaited: Vec::new(),
+            ..Self::new(connection, table)
         }
     }
 
@@ -65,17 +72,20 @@ impl<'t> Rows<'t> {
     ) -> Result<R, Error> {
         let stored = self.load(key)?;
         // Now, and not before the transaction began: that may have waited long for its lock.
-        let now = self.clock.now();
+        let now = self.table.clock.now();
         let before = stored.filter(|record| !record.is_expired(now));
         let mut after = before.clone();
         let reply = change(&mut after, now);
         if after != before {
             self.check_writable()?;
+            if before.is_none() {
+                self.make_room()?;
+                self.added += 1;
+            }
             match &after {
                 Some(after) => self.put(key, before.as_ref(), after)?,
                 None => self.delete(key)?,
             }
-            self.added += usize::from(before.is_none());
             if is_awaited(before.as_ref()) && !is_awaited(after.as_ref()) {
                 self.awaited.push(key.clone());
             }
@@ -86,7 +96,7 @@ impl<'t> Rows<'t> {
     /// The record under `key`, unless it has expired.
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         let stored = self.load(key)?;
-        let now = self.clock.now();
+        let now = self.table.clock.now();
         Ok(stored.filter(|record| !record.is_expired(now)))
     }
 
@@ -94,7 +104,7 @@ impl<'t> Rows<'t> {
     pub(crate) fn purge(&mut self, at_most: usize) -> Result<usize, Error> {
         self.check_writable()?;
         let mut purge = self.connection.prepare_cached(&self.sql.purge)?;
-        Ok(purge.execute((time(self.clock.now())?, number(at_most)?))?)
+        Ok(purge.execute((time(self.table.clock.now())?, number(at_most)?))?)
     }
 
     /// Removes expired records, in proportion to the new ones of this transaction.
@@ -112,7 +122,7 @@ impl<'t> Rows<'t> {
             return Ok(Page::default());
         };
         let state = query.state.map(|state| Letter(state.letter()));
-        let now = self.clock.now();
+        let now = self.table.clock.now();
 
         let mut list = self.connection.prepare(&self.sql.list)?;
         let mut rows = list.query((after, before, state))?;
@@ -133,7 +143,7 @@ impl<'t> Rows<'t> {
     pub(crate) fn statistics(&self) -> Result<Statistics, Error> {
         let mut statistics = Statistics::default();
         let mut count = self.connection.prepare(&self.sql.count)?;
-        let mut rows = count.query([time(self.clock.now())?])?;
+        let mut rows = count.query([time(self.table.clock.now())?])?;
         while let Some(row) = rows.next()? {
             let state = row
                 .get::<_, Letter>(0)
@@ -221,6 +231,31 @@ impl<'t> Rows<'t> {
             .prepare_cached(&self.sql.delete)?
             .execute([key.as_str()])?;
         Ok(())
+    }
+
+    /// Refuses a new record if there is no room for one, even without those that have expired.
+    fn make_room(&mut self) -> Result<(), Error> {
+        match self.table.max_bytes {
+            Some(limit) if self.used()? >= limit => {
+                self.purge(PURGE_CHUNK)?;
+                if self.used()? >= limit {
+                    Err(Error::NoRoom(limit))
+                } else {
+                    Ok(())
+                }
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// How many bytes of the file are in use.
+    fn used(&self) -> Result<u64, Error> {
+        let pragma = |name: &str| {
+            let mut pragma = self.connection.prepare_cached(&format!("PRAGMA {name}"))?;
+            pragma.query_row([], |row| row.get::<_, i64>(0))
+        };
+        let pages = pragma("page_count")? - pragma("freelist_count")?;
+        Ok((pages * pragma("page_size")?).unsigned_abs())
     }
 
     const fn check_writable(&self) -> Result<(), Error> {

@@ -1,20 +1,21 @@
 //! The thread that owns the connection, and commits for many callers at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::mem;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use idempotent_core::{Clock, Key, StoreError, Watchers};
+use idempotent_core::{Key, StoreError, Watchers};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::rows::Rows;
-use crate::schema::Sql;
+use crate::rows::{Rows, Table};
 
 /// How many operations share a commit at most.
 const GROUP: usize = 256;
@@ -37,15 +38,13 @@ impl Writer {
     /// Starts the thread.
     pub(crate) fn spawn(
         connection: Connection,
-        sql: Arc<Sql>,
-        clock: Clock,
+        table: Table,
         watchers: Watchers,
     ) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let worker = Worker {
             connection,
-            sql,
-            clock,
+            table,
             watchers,
             last_group: 0,
             last_commit: Duration::ZERO,
@@ -145,8 +144,7 @@ enum Failure {
 /// The thread's own.
 struct Worker {
     connection: Connection,
-    sql: Arc<Sql>,
-    clock: Clock,
+    table: Table,
     watchers: Watchers,
     /// How many jobs the last commit was for.
     last_group: usize,
@@ -193,7 +191,7 @@ impl Worker {
         let Ok(transaction) = self.connection.transaction() else {
             return jobs;
         };
-        let mut rows = Rows::snapshot(&transaction, &self.sql, &self.clock);
+        let mut rows = Rows::snapshot(&transaction, &self.table);
         let (mut answered, mut others) = (Vec::new(), Vec::new());
         for mut job in jobs {
             match job.run(&mut rows) {
@@ -244,7 +242,7 @@ impl Worker {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| Failure::Begin(error.into()))?;
-        let mut rows = Rows::new(&transaction, &self.sql, &self.clock);
+        let mut rows = Rows::new(&transaction, &self.table);
         for job in jobs {
             job.run(&mut rows).map_err(Failure::Group)?;
         }
