@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code in a library")]
 
 mod align;
+pub mod broken;
 pub mod conformance;
 pub mod equality;
 pub mod faults;

@@ -6,9 +6,13 @@ use idempotent_core::{Deletion, Ending, Inspect, Key, Query, Record, State, Stat
 
 use super::prelude::*;
 
+/// More pages than any list of a case has, empty ones included.
+const MOST_PAGES: usize = 10_000;
+
 /// The keys on all pages of a list.
 async fn listed<H: Harness>(world: &World<H>, query: Query) -> Vec<Key> {
     let mut keys = Vec::new();
+    let mut pages = 0;
     let mut next = Some(query);
     while let Some(query) = next {
         let page = world.store().list(&query).await.unwrap();
@@ -17,6 +21,8 @@ async fn listed<H: Harness>(world: &World<H>, query: Query) -> Vec<Key> {
             "the page is too long"
         );
         next = query.next(&page);
+        pages += 1;
+        assert!(pages <= MOST_PAGES, "the list does not end");
         keys.extend(page.entries.into_iter().map(|entry| entry.key));
     }
     if H::SORTS {

@@ -144,35 +144,37 @@ async fn persist<H: Harness>(
             Claim::Done(recorded) => return (recorded.payload.bytes, grants),
             Claim::Granted(grant) => grant,
             _ => {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(H::SHORT / 10).await;
                 continue;
             }
         };
         grants.push((grant.fence, grant.attempt));
-        match (caller + grants.len()) % 4 {
+        match grant.attempt {
             // Falls silent.
-            0 => {}
-            1 => {
+            1 | 5 => continue,
+            2 | 6 => {
                 let release = Release::new(Ending::Error, ReleaseMode::Free);
                 store.release(key, &grant.holder(), release).await.unwrap();
+                continue;
             }
-            2 if grant.attempt < 8 => {
-                tokio::task::yield_now().await;
+            3 | 7 => {
                 store.renew(key, &grant, H::SHORT).await.unwrap();
+                continue;
             }
-            _ => {
-                let answer = Bytes::from(caller.to_string());
-                let update = store
-                    .complete(key, &grant, &value(answer.clone()))
-                    .await
-                    .unwrap();
-                if update == Update::Applied {
-                    return (answer, grants);
-                }
-                if let Some(recorded) = lost(update).recorded {
-                    return (recorded.payload.bytes, grants);
-                }
-            }
+            // Comes back when others have taken over.
+            4 | 8..12 => tokio::time::sleep(H::SHORT * 4).await,
+            _ => {}
+        }
+        let answer = Bytes::from(caller.to_string());
+        let update = store
+            .complete(key, &grant, &value(answer.clone()))
+            .await
+            .unwrap();
+        if update == Update::Applied {
+            return (answer, grants);
+        }
+        if let Some(recorded) = lost(update).recorded {
+            return (recorded.payload.bytes, grants);
         }
     }
 }
