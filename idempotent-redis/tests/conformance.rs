@@ -1,0 +1,86 @@
+//! The store passes the suite that every store passes.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test, outside of its functions too")]
+
+use std::time::Duration;
+
+use idempotent_core::Key;
+use idempotent_redis::RedisStore;
+use idempotent_redis::redis::{Client, Cmd, FromRedisValue};
+use idempotent_testkit::equality::Sequences;
+use idempotent_testkit::server::RedisServer;
+use idempotent_testkit::{
+    Damage, Damaging, Filling, Harness, damage_tests, full_tests, store_tests,
+};
+
+store_tests!(OneServer);
+damage_tests!(OneServer);
+full_tests!(OneServer);
+
+/// A server for each case.
+struct OneServer(RedisServer);
+
+impl OneServer {
+    async fn ask<T: FromRedisValue>(&self, command: &mut Cmd) -> T {
+        let client = Client::open(self.0.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        command.query_async(&mut connection).await.unwrap()
+    }
+}
+
+impl Harness for OneServer {
+    type Store = RedisStore;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// Fences and times of completion are as old as the command that brings them.
+    const PRECISION: Duration = Duration::from_millis(40);
+
+    const SORTS: bool = false;
+
+    async fn start() -> Self {
+        Self(RedisServer::start().unwrap())
+    }
+
+    async fn store(&self) -> RedisStore {
+        RedisStore::connect(self.0.url()).await.unwrap()
+    }
+}
+
+impl Damaging for OneServer {
+    async fn damage(&self, key: &Key, damage: Damage) {
+        let text = match damage {
+            Damage::Foreign => "something else",
+            Damage::Newer => "idr2 and so on",
+            _ => unreachable!("damage of another version"),
+        };
+        () = self
+            .ask(Cmd::new().arg("SET").arg(redis_key(key)).arg(text))
+            .await;
+    }
+
+    async fn raw(&self, key: &Key) -> Vec<u8> {
+        self.ask(Cmd::new().arg("GET").arg(redis_key(key))).await
+    }
+}
+
+impl Filling for OneServer {
+    async fn fill(&self) {
+        self.0.ask(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    }
+
+    async fn make_room(&self) {
+        self.0.ask(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    }
+}
+
+fn redis_key(key: &Key) -> String {
+    format!("idempotency:{}", key.as_str())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_sequences_go_as_the_specification_says() {
+    let sequences = Sequences::new(0x1d).count(300).at_once(100);
+    println!("{}", sequences.check(OneServer::start().await).await);
+}

@@ -1,0 +1,15 @@
+//! The store against real servers.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap like tests")]
+
+#[cfg(feature = "cluster")]
+mod cluster;
+mod connections;
+mod equality;
+mod full;
+mod notifications;
+mod races;
+mod refusals;
+mod support;
+mod times;
