@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use idempotent_core::{Clock, Entry, Key, Page, Query, Record, State, Statistics, Step, Timestamp};
+use idempotent_core::{
+    Clock, Ending, Entry, Key, Page, Query, Record, State, Statistics, Step, Timestamp,
+};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -79,8 +81,10 @@ impl<'t> Rows<'t> {
         if after != before {
             self.check_writable()?;
             if before.is_none() {
-                self.make_room()?;
                 self.added += 1;
+                if !is_healed(after.as_ref()) {
+                    self.make_room()?;
+                }
             }
             match &after {
                 Some(after) => self.put(key, before.as_ref(), after)?,
@@ -269,6 +273,11 @@ impl<'t> Rows<'t> {
 
 fn is_awaited(record: Option<&Record>) -> bool {
     record.is_some_and(|record| record.waiter)
+}
+
+/// Whether the record is written anew by an attempt that has begun before.
+fn is_healed(record: Option<&Record>) -> bool {
+    record.is_some_and(|record| record.previous == Some(Ending::Healed))
 }
 
 /// Between which two values the keys on the list lie. `None` if there can be none.

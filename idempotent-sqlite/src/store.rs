@@ -13,21 +13,14 @@ use crate::options::SqliteOptions;
 use crate::rows::Rows;
 use crate::writer::Writer;
 
-/// Records in a SQLite file.
-///
-/// # What is promised
-///
-/// Everything that the protocol promises, among all processes of one machine that open the file, and
-/// through the death of any of them at any moment. [`Durability`](crate::Durability) says what a
-/// power failure may do. Each operation is judged by [`apply`](protocol::apply) itself, inside a
-/// transaction that holds the file's only write lock.
+/// Records in a SQLite file. The [crate](crate) says what is promised, and what is not.
 ///
 /// # Speed
 ///
-/// One thread writes. It takes up all the operations that have come while it was writing, commits
-/// them together, and answers none before: a caller alone gets as many operations per second as the
-/// disk can flush, and many callers at once a hundred times as many. What changes nothing, such as a
-/// replay, waits for no flush of its own.
+/// One thread writes. It takes up all the operations that came while it was writing, commits them
+/// together, and answers none of them before. A caller alone gets as many operations in a second as
+/// the disk can flush; 64 at once get nearly 64 times as many. What changes nothing, such as a
+/// replay, needs no flush, nor the lock that another process may hold.
 ///
 /// # Clone
 ///

@@ -4,17 +4,17 @@
 mod tests;
 
 use std::fmt;
-use std::io;
 use std::mem;
 use std::thread;
 use std::time::Duration;
 
 use idempotent_core::{Key, StoreError, Watchers};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::options::BUSY_TIMEOUT;
 use crate::rows::{Rows, Table};
 
 /// How many operations share a commit at most.
@@ -22,6 +22,10 @@ const GROUP: usize = 256;
 
 /// How many operations may wait for the next group. Further callers wait for their turn to wait.
 const QUEUE: usize = 1024;
+
+/// How long SQLite waits for the lock before it is asked to begin again, up to `BUSY_TIMEOUT`. Left
+/// to itself, it would look ever less often, and of four busy processes one would starve for seconds.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long to wait at most for a group to fill up, and how long between two looks.
 const LONGEST_GATHERING: Duration = Duration::from_millis(2);
@@ -40,8 +44,9 @@ impl Writer {
         connection: Connection,
         table: Table,
         watchers: Watchers,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Error> {
         let (sender, jobs) = mpsc::channel(QUEUE);
+        connection.busy_timeout(LOCK_PAUSE)?;
         let worker = Worker {
             connection,
             table,
@@ -234,14 +239,24 @@ impl Worker {
         }
     }
 
+    /// Begins a transaction that writes.
+    fn begin(&self) -> Result<Transaction<'_>, Error> {
+        let end = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            // A deferred transaction that read first could not become a writing one once another
+            // process has written, and would not wait for its turn either.
+            let begun =
+                Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+            match begun.map_err(Error::from) {
+                Err(error) if error.is_busy() && Instant::now() < end => {}
+                begun => return begun,
+            }
+        }
+    }
+
     /// Returns the keys whose waiters are to be woken.
-    fn try_commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Key>, Failure> {
-        // A deferred transaction that read first could not become a writing one once another process
-        // has written, and would not wait for its turn either.
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| Failure::Begin(error.into()))?;
+    fn try_commit(&self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Key>, Failure> {
+        let transaction = self.begin().map_err(Failure::Begin)?;
         let mut rows = Rows::new(&transaction, &self.table);
         for job in jobs {
             job.run(&mut rows).map_err(Failure::Group)?;

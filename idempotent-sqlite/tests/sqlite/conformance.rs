@@ -63,10 +63,8 @@ impl Damaging for Manual {
         let columns = select.column_count();
         let mut rows = select.query([key.as_str()]).unwrap();
         let row = rows.next().unwrap().unwrap();
-        (0..columns)
-            .map(|n| format!("{:?}", row.get_ref(n).unwrap()))
-            .collect::<String>()
-            .into()
+        let values: Vec<_> = (0..columns).map(|n| row.get_ref(n).unwrap()).collect();
+        format!("{values:?}").into()
     }
 }
 

@@ -187,7 +187,7 @@ async fn a_purge_leaves_newer_formats_alone() {
     );
 }
 
-/// SQLite counts to 2^63. What does not fit is refused rather than cut off.
+/// The file's integers go up to 2^63. What does not fit is refused rather than cut off.
 #[tokio::test]
 async fn a_duration_that_cannot_be_kept_is_refused() {
     let file = File::new();
