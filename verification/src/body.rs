@@ -1,0 +1,209 @@
+//! The functions under test. The attribute is all that protects them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use idempotency::{Attempt, Ending, Engine, Error, Fence, Outcome, idempotent};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::log::{Entry, Log, What};
+use crate::message::{Answer, Mark, Order, Point, Said};
+
+/// The scope of the functions' keys. They share it by turns: a process calls one or the other for
+/// one key.
+pub(crate) const SCOPES: [&str; 2] = ["verification.value", "verification.outcome"];
+
+/// A function that returns a value alone.
+#[idempotent(
+    key = key,
+    scope = "verification.value",
+    ttl = "24h",
+    engine = engine,
+    skip(body),
+    ctx = attempt
+)]
+async fn value(engine: &Engine, key: &str, body: Body) -> Result<String, Failure> {
+    body.run(&attempt).await
+}
+
+/// A function that says how its value came about.
+#[idempotent(
+    key = key,
+    scope = "verification.outcome",
+    ttl = "24h",
+    engine = engine,
+    skip(body),
+    ctx = attempt
+)]
+async fn outcome(engine: &Engine, key: &str, body: Body) -> Result<Outcome<String>, Failure> {
+    body.run(&attempt).await.map(Outcome::new)
+}
+
+/// What the functions return in place of a value.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the body was told to fail")]
+    Declined,
+    #[error(transparent)]
+    Idempotency(#[from] Error),
+    #[error("the effect could not be written down")]
+    Log(#[from] std::io::Error),
+}
+
+/// What the bodies of one process share.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) log: Log,
+    /// The process.
+    pub(crate) name: String,
+    /// Where lines to the harness go.
+    pub(crate) say: fn(&Said),
+    executions: AtomicU64,
+    /// The bodies that wait at their hook.
+    waiting: Mutex<HashMap<u64, oneshot::Sender<()>>>,
+}
+
+impl Stage {
+    pub(crate) fn new(name: String, log: Log, say: fn(&Said)) -> Self {
+        Self {
+            log,
+            name,
+            say,
+            executions: AtomicU64::new(1),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Lets the body of `call` go on.
+    pub(crate) fn go(&self, call: u64) {
+        let waiting = self.waiting.lock();
+        let waiting = waiting
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&call);
+        if let Some(waiting) = waiting {
+            // A body whose call is over does not wait any more.
+            _ = waiting.send(());
+        }
+    }
+
+    async fn wait(&self, call: u64) {
+        let (sender, go) = oneshot::channel();
+        let waiting = self.waiting.lock();
+        waiting
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(call, sender);
+        (self.say)(&Said::At(call));
+        _ = go.await;
+    }
+}
+
+/// Carries an order out.
+pub(crate) async fn call(engine: &Engine, stage: Arc<Stage>, order: Order) -> Answer {
+    let (key, told) = (order.key.clone(), order.told);
+    let body = Body { order, stage };
+    if told {
+        match outcome(engine, &key, body).await {
+            Ok(outcome) => {
+                let mark = mark(&outcome);
+                Answer::Value(outcome.into_value(), Some(mark))
+            }
+            Err(failure) => failure.answer(),
+        }
+    } else {
+        match value(engine, &key, body).await {
+            Ok(value) => Answer::Value(value, None),
+            Err(failure) => failure.answer(),
+        }
+    }
+}
+
+/// The body of either function.
+#[derive(Debug)]
+struct Body {
+    order: Order,
+    stage: Arc<Stage>,
+}
+
+impl Body {
+    /// Has its effect, and returns the name of this execution.
+    async fn run(self, attempt: &Attempt) -> Result<String, Failure> {
+        let Self { order, stage } = &self;
+        let number = stage.executions.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            what: What::Start,
+            key: order.key.clone(),
+            execution: format!("{}-{number}", stage.name),
+            attempt: attempt.number(),
+            fence: attempt.fence().map_or(0, Fence::as_u64),
+            previous: attempt.previous().map(Ending::letter),
+            at: 0,
+        };
+        stage.log.write(entry.clone(), What::Start)?;
+        pause(order.before).await;
+        self.pass(Point::BeforeEffect).await?;
+        stage.log.write(entry.clone(), What::Effect)?;
+        self.pass(Point::AfterEffect).await?;
+        pause(order.after).await;
+        Ok(entry.execution)
+    }
+
+    async fn pass(&self, point: Point) -> Result<(), Failure> {
+        if self.order.hook == Some(point) {
+            self.stage.wait(self.order.call).await;
+        }
+        if self.order.fails == Some(point) {
+            return Err(Failure::Declined);
+        }
+        Ok(())
+    }
+}
+
+async fn pause(duration: Duration) {
+    if !duration.is_zero() {
+        sleep(duration).await;
+    }
+}
+
+fn mark(outcome: &Outcome<String>) -> Mark {
+    use idempotency::Provenance;
+
+    match outcome.provenance() {
+        Provenance::Executed { attempt, .. } => Mark::Executed(attempt),
+        Provenance::Replayed { .. } => Mark::Replayed,
+        Provenance::Unrecorded => Mark::Unrecorded,
+        // Whatever comes to be added promises nothing, as far as is known here.
+        _ => Mark::Unprotected,
+    }
+}
+
+impl Failure {
+    fn answer(self) -> Answer {
+        let text = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
+        match self {
+            Self::Declined => Answer::Declined,
+            Self::Idempotency(error) => match error {
+                Error::InDoubt => Answer::InDoubt,
+                Error::InProgress { .. } => Answer::InProgress,
+                Error::LeaseLost { value } => Answer::LeaseLost(text(value.bytes())),
+                Error::Unrecorded { value, .. } => Answer::Unrecorded(text(value.bytes())),
+                Error::Store { source, .. } => Answer::Store(reasons(&source)),
+                error => Answer::Unexpected(reasons(&error)),
+            },
+            Self::Log(error) => Answer::Unexpected(reasons(&error)),
+        }
+    }
+}
+
+/// An error with all its sources, in one line.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

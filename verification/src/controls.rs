@@ -1,0 +1,38 @@
+//! Runs on stores that break the protocol on purpose: each has to be found out.
+
+use anyhow::{Context, Result};
+
+use crate::control::Control;
+use crate::report::Report;
+use crate::setup::Setup;
+use crate::{kill, stop};
+
+/// Runs the kind of chaos that is to find out the setup's control.
+///
+/// # Errors
+///
+/// If the harness itself fails, or there is no control.
+pub async fn run(setup: Setup) -> Result<Report> {
+    match setup.control.context("a control is needed")? {
+        Control::DeleteOnRelease | Control::LeaseAsExpiry => kill::run(setup).await,
+        Control::UnconditionalComplete => stop::run(setup).await,
+    }
+}
+
+impl Control {
+    /// The promises of which a store that is broken in this way breaks at least one.
+    #[must_use]
+    pub const fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::DeleteOnRelease | Self::LeaseAsExpiry => &["P5"],
+            Self::UnconditionalComplete => &["P1", "P3"],
+        }
+    }
+
+    /// Whether `report` has found it out.
+    #[must_use]
+    pub fn is_found(self, report: &Report) -> bool {
+        let mut violations = report.violations.iter();
+        violations.any(|violation| self.breaks().contains(&violation.promise))
+    }
+}

@@ -1,0 +1,236 @@
+//! Connections that break in a request, before its reply, or in the middle of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use idempotent_testkit::server::{Cut, Proxy};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::case::Case;
+use crate::message::{Order, Point};
+use crate::process::Worker;
+use crate::random::Random;
+use crate::records::Place;
+use crate::report::Report;
+use crate::setup::{Setup, StoreKind};
+use crate::worker::Settings;
+use crate::world::{Options, World, join};
+
+/// Long enough that no renewal comes between a hook and what follows.
+const LEASE: Duration = Duration::from_millis(600);
+const PATIENCE: Duration = Duration::from_millis(300);
+const BODY: Duration = Duration::from_millis(5);
+/// How long it takes at most until a body is at its hook.
+const HOOK: Duration = Duration::from_secs(10);
+/// The server is out of reach for so long at most after a cut.
+const OUTAGE: Duration = Duration::from_millis(1_200);
+/// More bytes than any request has.
+const WHOLE: usize = 1 << 20;
+
+/// Which request is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Target {
+    Claim,
+    Completion,
+}
+
+/// What happens in a round.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    target: Target,
+    cut: Cut,
+    /// For how long nobody can connect after the cut.
+    outage: Duration,
+}
+
+impl Plan {
+    fn draw(random: &mut Random) -> Self {
+        let target = random.choose(&[(1, Target::Claim), (1, Target::Completion)]);
+        let after = |bytes: u64| usize::try_from(bytes).unwrap_or(WHOLE);
+        let cut = match random.below(4) {
+            0 => Cut::Request {
+                after: after(random.below(150)),
+            },
+            1 => Cut::Request { after: WHOLE },
+            2 => Cut::Reply { after: 0 },
+            _ => Cut::Reply {
+                after: after(1 + random.below(4)),
+            },
+        };
+        let outage = if random.percent(50) {
+            Duration::ZERO
+        } else {
+            random.up_to(OUTAGE)
+        };
+        Self {
+            target,
+            cut,
+            outage,
+        }
+    }
+
+    fn name(&self) -> String {
+        let target = match self.target {
+            Target::Claim => "claim",
+            Target::Completion => "completion",
+        };
+        let place = match self.cut {
+            Cut::Request { after: WHOLE } => "after the request",
+            Cut::Request { .. } => "in the request",
+            Cut::Reply { after: 0 } => "before the reply",
+            _ => "in the reply",
+        };
+        format!("{target} cut {place}")
+    }
+}
+
+/// A place for one round after the other.
+#[derive(Debug)]
+struct Lane {
+    world: Arc<World>,
+    proxy: Proxy,
+    /// Behind the proxy.
+    caller: Worker,
+    retrier: Worker,
+}
+
+/// Cuts a caller's connection in each round, and has another process call with its key.
+///
+/// # Errors
+///
+/// If the harness itself fails, or the store has no connections. A broken promise is in the report.
+pub async fn run(setup: Setup) -> Result<Report> {
+    ensure!(
+        setup.store == StoreKind::Redis,
+        "there is no connection to cut to a file; say `--store redis`"
+    );
+    let settings = Settings {
+        lease: LEASE,
+        patience: PATIENCE,
+        mode: setup.mode,
+        control: setup.control,
+    };
+    let options = Options {
+        kind: "cut",
+        settings,
+        server: &[],
+    };
+    let world = World::start(setup, options).await?;
+    for name in ["rounds", "cuts that were made", "stuck keys"] {
+        world.add(name, 0);
+    }
+    let mut running = JoinSet::new();
+    for _ in 0..8 {
+        running.spawn(lane(Arc::clone(&world)));
+    }
+    join(running).await?;
+    let mut report = world.end().await?;
+    report.expect("cuts that were made", 95, "rounds");
+    report.expect("calls that got no value", 10, "rounds");
+    Ok(report)
+}
+
+async fn lane(world: Arc<World>) -> Result<()> {
+    let proxy = Proxy::start(world.endpoint().await?).await?;
+    let caller = world.hire_at(place(&proxy)).await?;
+    let retrier = world.hire().await?;
+    let mut lane = Lane {
+        world,
+        proxy,
+        caller,
+        retrier,
+    };
+    while let Some(number) = lane.world.next_round() {
+        let round = lane.round(number).await;
+        round.with_context(|| format!("round {number} failed"))?;
+        lane.world.progress.tick();
+    }
+    Ok(())
+}
+
+/// The server as it is reached through `proxy`.
+pub(crate) fn place(proxy: &Proxy) -> Place {
+    Place::Redis(format!("redis://{}/", proxy.address()))
+}
+
+impl Lane {
+    async fn round(&mut self, number: u64) -> Result<()> {
+        let world = Arc::clone(&self.world);
+        let mut random = world.random(number);
+        let plan = Plan::draw(&mut random);
+        let mut case = world.case(number, random.percent(50))?;
+        let mut order = case.order(&world, &mut random, BODY);
+        if plan.target == Target::Completion {
+            order.hook = Some(Point::AfterEffect);
+        }
+        self.call(&mut case, &plan, &order).await?;
+        world.add("rounds", 1);
+        world.add("cuts that were made", u64::from(self.proxy.has_cut()));
+        case.collect(&mut self.caller)?;
+
+        let retry = case.order(&world, &mut random, BODY);
+        self.retrier.call(&retry).await?;
+        let now = Instant::now();
+        let answer = case
+            .answer_in_time(&world, &mut self.retrier, &retry, now)
+            .await?;
+        if case.is_doubt(&world, answer.as_ref()) {
+            let order = case.order(&world, &mut random, BODY);
+            case.settle(&world, &mut self.retrier, &order).await?;
+        }
+        let last = case.order(&world, &mut random, BODY);
+        case.call_again(&world, &mut self.retrier, &last).await?;
+        case.collect(&mut self.retrier)?;
+        if !case.recovers(&world, &mut self.caller, &mut random).await? {
+            self.caller = world.hire_at(place(&self.proxy)).await?;
+        }
+        case.count(&world);
+        world.close(case).await
+    }
+
+    /// Makes the call, and breaks its connection on the way.
+    async fn call(&mut self, case: &mut Case, plan: &Plan, order: &Order) -> Result<()> {
+        match plan.target {
+            Target::Completion => {
+                self.caller.call(order).await?;
+                self.caller.reach(order.call, HOOK).await?;
+                self.proxy.cut(plan.cut);
+                self.caller.go(order.call).await?;
+            }
+            Target::Claim => {
+                self.proxy.cut(plan.cut);
+                self.caller.call(order).await?;
+            }
+        }
+        let (answer, ()) = tokio::join!(
+            case.answer(&mut self.caller, order),
+            interrupt(&self.proxy, plan.outage),
+        );
+        if let Some((_, answer)) = answer? {
+            let name = format!("{}: {}", plan.name(), answer.name());
+            self.world.add(&name, 1);
+            let missing = answer.value().is_none();
+            self.world
+                .add("calls that got no value", u64::from(missing));
+        }
+        Ok(())
+    }
+}
+
+/// Lets nobody connect for a while after the cut.
+async fn interrupt(proxy: &Proxy, outage: Duration) {
+    if outage.is_zero() {
+        return;
+    }
+    for _ in 0..5_000 {
+        if proxy.has_cut() {
+            proxy.refuse();
+            sleep(outage).await;
+            proxy.accept();
+            return;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,234 @@
+//! The judge: what a key has been through, and which promise that breaks.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use idempotency::{Ending, Record, State};
+
+use crate::log::{Entry, What};
+use crate::message::{Answer, Mark};
+use crate::records::value_of;
+use crate::report::Violation;
+use crate::setup::Mode;
+
+/// How much earlier than the end of a lease a takeover may seem to be, for the rounding of stores.
+const ROUNDING: Duration = Duration::from_millis(3);
+
+/// Everything that is known of one key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// What the bodies have written down, in any order.
+    pub(crate) entries: Vec<Entry>,
+    /// What the callers got.
+    pub(crate) answers: Vec<Answer>,
+    /// The record, each time that somebody looked.
+    pub(crate) looks: Vec<Option<Record>>,
+    /// The value with which an operator has resolved a doubt.
+    pub(crate) resolution: Option<String>,
+}
+
+/// What a key's history is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) mode: Mode,
+    /// `None` if the calls had different ones.
+    pub(crate) lease: Option<Duration>,
+}
+
+impl History {
+    pub(crate) fn of(&self, what: What) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.what == what)
+    }
+
+    /// The record at the last look.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.looks.last()?.as_ref()
+    }
+
+    /// Whether the record was in doubt when somebody looked.
+    pub(crate) fn was_in_doubt(&self) -> bool {
+        let mut looks = self.looks.iter().flatten();
+        looks.any(|record| record.state == State::InDoubt)
+    }
+
+    /// The value that is recorded, if one is.
+    pub(crate) fn recorded(&self) -> Option<String> {
+        let record = self.record()?;
+        (record.state == State::Completed)
+            .then(|| value_of(record).unwrap_or_else(|error| format!("unreadable: {error}")))
+    }
+
+    /// Judges all promises but P7, for which the functions would need steps, and P8, for which
+    /// somebody has to look at a clock while the key is in use.
+    pub(crate) fn judge(&self, rules: Rules) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut say = |promise, text: String| violations.push(Violation::new(promise, text));
+        self.judge_completion(&mut say);
+        self.judge_answers(&mut say);
+        self.judge_attempts(rules, &mut say);
+        self.judge_effects(rules, &mut say);
+        violations
+    }
+
+    /// P1: one completion for each life of a key. P3: an owner that was taken over never commits.
+    fn judge_completion(&self, say: &mut impl FnMut(&'static str, String)) {
+        let mut finished: Option<&Record> = None;
+        for look in &self.looks {
+            match (finished, look) {
+                (Some(first), None) => say("P1", format!("{} is gone", shown(first))),
+                (Some(first), Some(now)) if !same_completion(first, now) => {
+                    say("P1", format!("{} became {}", shown(first), shown(now)));
+                }
+                _ => {}
+            }
+            finished = finished.or_else(|| look.as_ref().filter(|look| look.state.is_finished()));
+        }
+        let Some((record, value)) = self.record().zip(self.recorded()) else {
+            return;
+        };
+        if self.resolution.as_ref() == Some(&value) {
+            return;
+        }
+        let Some(winner) = self.of(What::Start).find(|entry| entry.execution == value) else {
+            return say("P3", format!("nobody has returned {}", shown(record)));
+        };
+        if winner.fence != record.fence.as_u64() || winner.attempt != record.attempt {
+            let text = format!(
+                "{winner} is recorded under another grant, {}",
+                shown(record)
+            );
+            say("P3", text);
+        }
+        for later in self
+            .of(What::Start)
+            .filter(|entry| entry.fence > winner.fence)
+        {
+            say(
+                "P3",
+                format!("{winner} has committed after {later} took over"),
+            );
+        }
+    }
+
+    /// P2: all who get `Ok` get the same value. P6: an `Ok` without a mark was recorded.
+    fn judge_answers(&self, say: &mut impl FnMut(&'static str, String)) {
+        let recorded = self.recorded();
+        let mut values: Vec<&str> = self.answers.iter().filter_map(Answer::value).collect();
+        for value in &values {
+            if recorded.as_deref() != Some(value) {
+                let found = self.record().map_or_else(|| "nothing".to_owned(), shown);
+                say(
+                    "P6",
+                    format!("a caller got {value}, and recorded is {found}"),
+                );
+            }
+            let is_effect = |entry: &Entry| entry.execution == *value;
+            if !self.of(What::Effect).any(is_effect) && self.resolution.as_deref() != Some(value) {
+                say(
+                    "P6",
+                    format!("a caller got {value}, whose effect never happened"),
+                );
+            }
+        }
+        values.sort_unstable();
+        values.dedup();
+        if values.len() > 1 {
+            say("P2", format!("callers got {}", values.join(" and ")));
+        }
+        for answer in &self.answers {
+            match answer {
+                Answer::Value(value, Some(Mark::Executed(attempt))) => {
+                    let own = self.of(What::Start).find(|entry| entry.execution == *value);
+                    if let Some(own) = own.filter(|own| own.attempt != *attempt) {
+                        say(
+                            "P5",
+                            format!("the caller of {own} was told of attempt {attempt}"),
+                        );
+                    }
+                }
+                Answer::Value(value, Some(Mark::Unprotected)) => {
+                    say("P6", format!("{value} ran unprotected"));
+                }
+                Answer::Unexpected(text) => say("contract", format!("a caller got: {text}")),
+                _ => {}
+            }
+        }
+    }
+
+    /// P4: fences rise strictly. P5: attempt 1 means that nothing ran before. And a lease holds.
+    fn judge_attempts(&self, rules: Rules, say: &mut impl FnMut(&'static str, String)) {
+        let mut starts: Vec<&Entry> = self.of(What::Start).collect();
+        starts.sort_unstable_by_key(|entry| (entry.fence, entry.at));
+        for pair in starts.windows(2) {
+            let [earlier, later] = pair else { continue };
+            if later.attempt == 1 {
+                say(
+                    "P5",
+                    format!("{later} took itself for the first, after {earlier}"),
+                );
+            } else if later.attempt <= earlier.attempt {
+                say("P5", format!("{later} did not know of {earlier}"));
+            }
+            if later.fence <= earlier.fence {
+                say("P4", format!("{later} has no higher fence than {earlier}"));
+            }
+            let waited = Duration::from_micros(later.fence.saturating_sub(earlier.fence));
+            let lapsed = [Ending::Expired, Ending::Cancelled, Ending::Panicked];
+            if let Some(lease) = rules.lease
+                && lapsed
+                    .iter()
+                    .any(|end| later.previous == Some(end.letter()))
+                && waited + ROUNDING < lease
+            {
+                let text = format!("{later} took over {waited:?} after {earlier}");
+                say("lease", text);
+            }
+        }
+    }
+
+    /// At most one effect in doubt; otherwise each further one by an attempt that knew.
+    fn judge_effects(&self, rules: Rules, say: &mut impl FnMut(&'static str, String)) {
+        let effects: Vec<&Entry> = self.of(What::Effect).collect();
+        if rules.mode == Mode::InDoubt && effects.len() > 1 {
+            let effects: Vec<String> = effects.iter().map(ToString::to_string).collect();
+            say(
+                "at most once",
+                format!("effects of {}", effects.join(" and ")),
+            );
+        }
+        let mut unaware: HashMap<u32, u32> = HashMap::new();
+        for effect in &effects {
+            *unaware.entry(effect.attempt).or_default() += 1;
+        }
+        for (attempt, count) in unaware.into_iter().filter(|(_, count)| *count > 1) {
+            say(
+                "effect",
+                format!("{count} effects, each of an attempt {attempt}"),
+            );
+        }
+        let started: HashSet<&str> = self
+            .of(What::Start)
+            .map(|entry| &*entry.execution)
+            .collect();
+        for effect in effects {
+            if !started.contains(&*effect.execution) {
+                say("harness", format!("{effect} has not started"));
+            }
+        }
+    }
+}
+
+fn same_completion(first: &Record, now: &Record) -> bool {
+    first.state == now.state && first.fence == now.fence && first.result == now.result
+}
+
+fn shown(record: &Record) -> String {
+    let value = value_of(record).unwrap_or_default();
+    format!(
+        "{:?} {value} (attempt {}, fence {}, late {})",
+        record.state, record.attempt, record.fence, record.late
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Chaos on real servers, and a judge of what came of it.
+//!
+//! Worker processes call a function under `#[idempotent]`, and nothing but the attribute protects
+//! them. The harness kills them, stops them, cuts their connections and restarts their server, and
+//! has others call again with the same keys. Each body writes down that it began and that it had its
+//! effect, each caller what it got, and the harness looks at the records. All that is known of a key
+//! is then judged by the promises of the protocol: they go by the names of its properties, P1 to P8.
+//!
+//! What is not judged here: P7, a recorded step is never run again, because the functions under test
+//! have no steps.
+//!
+//! One file has one kind of run: [`race`], [`kill`], [`stop`], [`cut`],
+//! [`reconnect`], [`restart`]. [`Control`] breaks a store on purpose, to show that a run
+//! on a broken store is not a good one.
+
+mod body;
+mod case;
+mod control;
+pub mod controls;
+pub mod cut;
+pub mod guard;
+mod history;
+pub mod kill;
+mod log;
+mod message;
+mod process;
+mod progress;
+pub mod race;
+mod random;
+pub mod reconnect;
+mod records;
+mod report;
+pub mod restart;
+mod setup;
+pub mod stop;
+mod witness;
+pub mod worker;
+mod world;
+
+pub use self::control::Control;
+pub use self::report::{Report, Violation, table};
+pub use self::setup::{Mode, Setup, StoreKind};

@@ -1,0 +1,119 @@
+//! Connections that break while they are made: afterwards the caller gets answers again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use idempotent_testkit::server::{Cut, Proxy};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::cut::place;
+use crate::process::Worker;
+use crate::random::Random;
+use crate::report::Report;
+use crate::setup::{Setup, StoreKind};
+use crate::worker::Settings;
+use crate::world::{Options, World, join};
+
+const LEASE: Duration = Duration::from_millis(600);
+/// How long nobody can connect at most, so that the caller has to do so anew.
+const OUTAGE: Duration = Duration::from_millis(600);
+
+/// A place for one round after the other.
+#[derive(Debug)]
+struct Lane {
+    world: Arc<World>,
+    proxy: Proxy,
+    caller: Worker,
+}
+
+/// Takes a caller's connection away in each round, and breaks the next one while it is made.
+///
+/// # Errors
+///
+/// If the harness itself fails, or the store has no connections. A broken promise is in the report.
+pub async fn run(setup: Setup) -> Result<Report> {
+    ensure!(
+        setup.store == StoreKind::Redis,
+        "there is no connection to break to a file; say `--store redis`"
+    );
+    let settings = Settings {
+        lease: LEASE,
+        patience: LEASE,
+        mode: setup.mode,
+        control: setup.control,
+    };
+    let options = Options {
+        kind: "reconnect",
+        settings,
+        server: &[],
+    };
+    let world = World::start(setup, options).await?;
+    for name in ["rounds", CUT, "callers that never recovered"] {
+        world.add(name, 0);
+    }
+    let mut running = JoinSet::new();
+    for _ in 0..6 {
+        running.spawn(lane(Arc::clone(&world)));
+    }
+    join(running).await?;
+    let mut report = world.end().await?;
+    report.expect(CUT, 90, "rounds");
+    Ok(report)
+}
+
+const CUT: &str = "connections cut while they were made";
+
+async fn lane(world: Arc<World>) -> Result<()> {
+    let proxy = Proxy::start(world.endpoint().await?).await?;
+    let caller = world.hire_at(place(&proxy)).await?;
+    let mut lane = Lane {
+        world,
+        proxy,
+        caller,
+    };
+    while let Some(number) = lane.world.next_round() {
+        let round = lane.round(number).await;
+        round.with_context(|| format!("round {number} failed"))?;
+        lane.world.progress.tick();
+    }
+    Ok(())
+}
+
+impl Lane {
+    async fn round(&mut self, number: u64) -> Result<()> {
+        let world = Arc::clone(&self.world);
+        let mut random = world.random(number);
+        let mut case = world.case(number, random.percent(50))?;
+        self.proxy.refuse();
+        if random.percent(70) {
+            // A call that fails makes the caller connect again, and again in vain.
+            let order = case.order(&world, &mut random, Duration::ZERO);
+            self.caller.call(&order).await?;
+            case.answer(&mut self.caller, &order).await?;
+        }
+        sleep(random.up_to(OUTAGE)).await;
+        self.proxy.accept();
+        self.proxy.cut(draw(&mut random));
+        let order = case.order(&world, &mut random, Duration::ZERO);
+        self.caller.call(&order).await?;
+        case.answer(&mut self.caller, &order).await?;
+        world.add("rounds", 1);
+        world.add(CUT, u64::from(self.proxy.has_cut()));
+        if !case.recovers(&world, &mut self.caller, &mut random).await? {
+            self.caller = world.hire_at(place(&self.proxy)).await?;
+        }
+        case.collect(&mut self.caller)?;
+        world.close(case).await
+    }
+}
+
+fn draw(random: &mut Random) -> Cut {
+    let after = usize::try_from(random.below(8)).unwrap_or_default();
+    if random.percent(30) {
+        Cut::Request { after }
+    } else {
+        Cut::Reply { after }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a run is to do.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::control::Control;
+
+/// Which store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[non_exhaustive]
+pub enum StoreKind {
+    /// The memory of one process.
+    Memory,
+    /// A Redis server.
+    Redis,
+    /// A `SQLite` file.
+    Sqlite,
+}
+
+impl StoreKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+/// What becomes of an attempt that falls silent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Its key is in doubt: at most one effect.
+    InDoubt,
+    /// The next caller runs again.
+    Rerun,
+}
+
+impl Mode {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InDoubt => "in_doubt",
+            Self::Rerun => "rerun",
+        }
+    }
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Setup {
+    /// The program whose hidden subcommands are the workers and the guard.
+    pub program: PathBuf,
+    /// On which store.
+    pub store: StoreKind,
+    /// What becomes of an attempt that falls silent.
+    pub mode: Mode,
+    /// How many rounds.
+    pub rounds: u64,
+    /// What the rounds are drawn from.
+    pub seed: u64,
+    /// How to break the store on purpose.
+    pub control: Option<Control>,
+    /// Whether to show how far it is.
+    pub progress: bool,
+}
+
+impl Setup {
+    /// A run of `rounds` on `store`, drawn from `seed`, whose workers are `program`.
+    pub fn new(program: impl Into<PathBuf>, store: StoreKind, rounds: u64, seed: u64) -> Self {
+        Self {
+            program: program.into(),
+            store,
+            mode: Mode::Rerun,
+            rounds,
+            seed,
+            control: None,
+            progress: false,
+        }
+    }
+
+    /// What becomes of an attempt that falls silent.
+    #[must_use]
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How to break the store on purpose.
+    #[must_use]
+    pub const fn control(mut self, control: Option<Control>) -> Self {
+        self.control = control;
+        self
+    }
+
+    /// Whether to show how far it is.
+    #[must_use]
+    pub const fn progress(mut self, progress: bool) -> Self {
+        self.progress = progress;
+        self
+    }
+}

@@ -1,0 +1,264 @@
+//! SIGSTOP of an owner until its lease is over: it comes back late, and does not know it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::case::Case;
+use crate::log::{Entry, What};
+use crate::message::{Answer, Order, Point};
+use crate::process::{Heard, Worker};
+use crate::random::Random;
+use crate::report::Report;
+use crate::setup::{Mode, Setup, StoreKind};
+use crate::worker::Settings;
+use crate::world::{Options, World, join};
+
+const LEASE: Duration = Duration::from_millis(150);
+/// How long a body takes at most on either side of its effect.
+const BODY: Duration = Duration::from_millis(10);
+/// How long it takes at most until a body is at its hook.
+const HOOK: Duration = Duration::from_secs(10);
+/// When a rival that has not been answered is taken to be held up by the stopped process itself.
+const HELD_UP: Duration = Duration::from_secs(3);
+
+/// When the stopped owner goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Return {
+    /// When the rival has its answer.
+    AfterAnswer,
+    /// When the rival has failed.
+    AfterFailure,
+    /// When an operator has settled the doubt.
+    AfterResolution,
+    /// While the rival's body runs.
+    DuringRun,
+}
+
+/// Where the owner is stopped, by weight: at a hook, or at a random moment.
+const ANYWHERE: &[(u64, Option<Point>)] = &[
+    (2, None),
+    (3, Some(Point::BeforeEffect)),
+    (5, Some(Point::AfterEffect)),
+];
+
+/// A place for one round after the other.
+#[derive(Debug)]
+struct Lane {
+    world: Arc<World>,
+    owner: Worker,
+    rival: Worker,
+}
+
+const LATE: &str = "late completions refused";
+const COUNTS: [&str; 14] = [
+    "rounds",
+    "stopped anywhere",
+    "stopped before the effect",
+    "stopped between effect and record",
+    "takeovers",
+    LATE,
+    "owners that finished in time",
+    "late owners: got the winner's value",
+    "late owners: lease lost",
+    "late owners: settled their doubt",
+    "late owners: got the operator's value",
+    "keys with one effect",
+    "keys with two effects",
+    "stuck keys",
+];
+
+/// Stops an owner in each round, and lets others call with its key.
+///
+/// # Errors
+///
+/// If the harness itself fails. A broken promise is in the report.
+pub async fn run(setup: Setup) -> Result<Report> {
+    let settings = Settings {
+        lease: LEASE,
+        patience: Duration::from_secs(10),
+        mode: setup.mode,
+        control: setup.control,
+    };
+    let lanes = match setup.store {
+        StoreKind::Redis => 8,
+        StoreKind::Memory | StoreKind::Sqlite => 4,
+    };
+    let options = Options {
+        kind: "stop",
+        settings,
+        server: &[],
+    };
+    let world = World::start(setup, options).await?;
+    for name in COUNTS {
+        world.add(name, 0);
+    }
+    world.set_workers(2 * lanes);
+    let mut running = JoinSet::new();
+    for _ in 0..lanes {
+        running.spawn(lane(Arc::clone(&world)));
+    }
+    join(running).await?;
+    let mut report = world.end().await?;
+    match world.setup.mode {
+        Mode::InDoubt => {
+            report.expect("late owners: settled their doubt", 20, "rounds");
+            report.expect("late owners: got the operator's value", 10, "rounds");
+        }
+        Mode::Rerun => {
+            report.expect("takeovers", 70, "rounds");
+            report.expect(LATE, 70, "rounds");
+            report.expect("late owners: lease lost", 5, "rounds");
+        }
+    }
+    Ok(report)
+}
+
+async fn lane(world: Arc<World>) -> Result<()> {
+    let (owner, rival) = (world.hire().await?, world.hire().await?);
+    let mut lane = Lane {
+        world,
+        owner,
+        rival,
+    };
+    while let Some(number) = lane.world.next_round() {
+        let round = lane.round(number).await;
+        round.with_context(|| format!("round {number} failed"))?;
+        lane.world.progress.tick();
+    }
+    Ok(())
+}
+
+impl Lane {
+    async fn round(&mut self, number: u64) -> Result<()> {
+        let world = Arc::clone(&self.world);
+        let mut random = world.random(number);
+        let mut case = world.case(number, random.percent(50))?;
+        let plan = draw(&world, &mut random);
+        let mut order = case.order(&world, &mut random, BODY);
+        order.hook = random.choose(match world.setup.store {
+            StoreKind::Redis => ANYWHERE,
+            // A stopped process that holds the lock on the file would hold up all the others.
+            StoreKind::Memory | StoreKind::Sqlite => &ANYWHERE[1..],
+        });
+        self.owner.call(&order).await?;
+        match order.hook {
+            Some(_) => self.owner.reach(order.call, HOOK).await?,
+            None => sleep(random.up_to(BODY + BODY)).await,
+        }
+        self.owner.stop().await?;
+        world.add("rounds", 1);
+        world.add(
+            match order.hook {
+                None => "stopped anywhere",
+                Some(Point::AfterEffect) => "stopped between effect and record",
+                Some(Point::BeforeEffect) => "stopped before the effect",
+            },
+            1,
+        );
+        self.rival(&world, &mut case, &mut random, plan, &order)
+            .await?;
+
+        let late = case.answer(&mut self.owner, &order).await?;
+        let own = case.collect(&mut self.owner)?;
+        // And once more, when all is settled.
+        let last = case.order(&world, &mut random, BODY / 2);
+        case.call_again(&world, &mut self.rival, &last).await?;
+        case.collect(&mut self.rival)?;
+        world.look(&mut case).await?;
+        count(
+            &world,
+            &mut case,
+            late.as_ref().map(|(_, answer)| answer),
+            &own,
+        );
+        world.close(case).await
+    }
+
+    /// Has a rival take the key over, and lets the owner go on at its time.
+    async fn rival(
+        &mut self,
+        world: &World,
+        case: &mut Case,
+        random: &mut Random,
+        plan: Return,
+        owners: &Order,
+    ) -> Result<()> {
+        let stopped = Instant::now();
+        let mut order = case.order(world, random, BODY);
+        let runs = plan == Return::DuringRun;
+        order.hook = runs.then_some(Point::BeforeEffect);
+        let fails = plan == Return::AfterFailure;
+        order.fails = fails.then_some(Point::BeforeEffect);
+        self.rival.call(&order).await?;
+        let heard = self.rival.hear(order.call, stopped + HELD_UP).await;
+        if matches!(heard, Heard::Nothing) {
+            // A stopped process can hold the lock on a file. Nobody gets past that.
+            world.add("held up by the stopped process", 1);
+        }
+        if let Heard::Answer(_, answer) = &heard {
+            case.history.answers.push(answer.clone());
+            let waited = stopped.elapsed().saturating_sub(order.before + order.after);
+            world.raise("slowest rival, ms", waited);
+            let is_doubt = *answer != Answer::Declined && case.is_doubt(world, Some(answer));
+            if is_doubt && plan == Return::AfterResolution {
+                world.resolve(case, Some("by an operator")).await?;
+            }
+        }
+        world.look(case).await?;
+        self.owner.resume()?;
+        self.owner.go(owners.call).await?;
+        if matches!(heard, Heard::At) {
+            // Sometimes the owner is done by then, sometimes it has to wait.
+            sleep(random.up_to(Duration::from_millis(40))).await;
+            self.rival.go(order.call).await?;
+        }
+        if matches!(heard, Heard::At | Heard::Nothing) {
+            case.answer(&mut self.rival, &order).await?;
+        }
+        Ok(())
+    }
+}
+
+fn draw(world: &World, random: &mut Random) -> Return {
+    random.choose(match world.setup.mode {
+        Mode::InDoubt => &[(2, Return::AfterAnswer), (1, Return::AfterResolution)],
+        Mode::Rerun => &[
+            (2, Return::AfterAnswer),
+            (1, Return::AfterFailure),
+            (2, Return::DuringRun),
+        ],
+    })
+}
+
+/// Counts what the late owner got, and accuses what it may not get.
+fn count(world: &World, case: &mut Case, late: Option<&Answer>, own: &[Entry]) {
+    case.count(world);
+    let refused = case.history.record().map_or(0, |record| record.late);
+    world.add(LATE, refused.into());
+    let recorded = case.history.recorded();
+    let executed = own.iter().find(|entry| entry.what == What::Effect);
+    let is_own = executed.is_some_and(|entry| recorded.as_ref() == Some(&entry.execution));
+    if executed.is_some() && !is_own && refused == 0 {
+        case.accuse("C3", "the completion of a late owner was not counted");
+    }
+    let got = match late {
+        Some(Answer::Value(..)) if is_own && !case.history.was_in_doubt() => {
+            "owners that finished in time"
+        }
+        Some(Answer::Value(..)) if is_own => "late owners: settled their doubt",
+        Some(Answer::Value(..)) if recorded.is_some() && case.history.resolution == recorded => {
+            "late owners: got the operator's value"
+        }
+        Some(Answer::Value(..)) => "late owners: got the winner's value",
+        Some(Answer::LeaseLost(_)) => "late owners: lease lost",
+        answer => {
+            case.accuse("C8", format!("a late owner got {answer:?}"));
+            return;
+        }
+    };
+    world.add(got, 1);
+}

@@ -1,0 +1,315 @@
+//! What the rounds of a run share: a store, workers, and what is known so far.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use idempotency::{Key, MemoryStore, Record, ResolveError};
+use idempotent_testkit::server::RedisServer;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::body::SCOPES;
+use crate::case::Case;
+use crate::guard::Guard;
+use crate::history::{History, Rules};
+use crate::process::Worker;
+use crate::progress::Progress;
+use crate::random::Random;
+use crate::records::{Place, Records};
+use crate::report::{Report, Violation};
+use crate::setup::{Setup, StoreKind};
+use crate::witness::Witness;
+use crate::worker::{Settings, WorkerArgs};
+
+/// How often, and how long apart, the harness itself asks a store that fails.
+const LOOKS: usize = 100;
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    pub(crate) settings: Settings,
+    pub(crate) place: Place,
+    pub(crate) progress: Progress,
+    pub(crate) witness: Witness,
+    rules: Rules,
+    records: Records,
+    report: Mutex<Report>,
+    /// The keys that are done, to be looked at once more.
+    closed: Mutex<Vec<(String, Key, History)>>,
+    numbers: AtomicU64,
+    rounds: AtomicU64,
+    /// How many there have been at once.
+    workers: AtomicU32,
+    server: tokio::sync::Mutex<Option<RedisServer>>,
+    /// Removed when nothing runs in it any more.
+    directory: TempDir,
+    /// Last, so that it finds nothing to do.
+    guard: tokio::sync::Mutex<Guard>,
+}
+
+/// How a run differs from others, beside its setup.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) kind: &'static str,
+    pub(crate) settings: Settings,
+    /// Arguments of the Redis server, in pairs.
+    pub(crate) server: &'static [(&'static str, &'static str)],
+}
+
+impl World {
+    pub(crate) async fn start(setup: Setup, options: Options) -> Result<Arc<Self>> {
+        let Options {
+            kind,
+            settings,
+            server: arguments,
+        } = options;
+        let directory = tempfile::Builder::new().prefix("verification-").tempdir()?;
+        let mut guard = Guard::start(&setup.program, directory.path())?;
+        let (server, place) = match setup.store {
+            StoreKind::Memory => (None, Place::Memory),
+            StoreKind::Sqlite => (None, Place::Sqlite(directory.path().join("records.db"))),
+            StoreKind::Redis => {
+                let mut builder = RedisServer::builder();
+                for (name, value) in arguments {
+                    builder = builder.arg(name, value);
+                }
+                let server = tokio::task::spawn_blocking(move || builder.start()).await??;
+                guard.watch(&pid(&server)?).await?;
+                let place = Place::Redis(server.url().to_owned());
+                (Some(server), place)
+            }
+        };
+        let records = Records::open(&place).await?;
+        let mut on = format!("{} {}", setup.store.name(), setup.mode.name());
+        if let Some(control) = setup.control {
+            on = format!("{on} {control:?}");
+        }
+        let title = format!("{kind} {on}");
+        let progress = Progress::new(title, setup.rounds, setup.progress);
+        let lease = Some(settings.lease);
+        Ok(Arc::new(Self {
+            rules: Rules {
+                mode: setup.mode,
+                lease,
+            },
+            report: Mutex::new(Report::new(kind, on, setup.seed)),
+            setup,
+            settings,
+            place,
+            progress,
+            witness: Witness::start(&directory.path().join("witness"))?,
+            records,
+            closed: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            rounds: AtomicU64::new(0),
+            workers: AtomicU32::new(0),
+            server: tokio::sync::Mutex::new(server),
+            guard: tokio::sync::Mutex::new(guard),
+            directory,
+        }))
+    }
+
+    /// A number that nothing else in this run has.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The next round, until there are enough.
+    pub(crate) fn next_round(&self) -> Option<u64> {
+        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+        (round < self.setup.rounds).then_some(round)
+    }
+
+    /// What a round draws its plan from.
+    pub(crate) fn random(&self, round: u64) -> Random {
+        Random::new(self.setup.seed, round)
+    }
+
+    /// Says how many workers there are at once.
+    pub(crate) fn set_workers(&self, workers: u32) {
+        self.workers.store(workers, Ordering::Relaxed);
+    }
+
+    /// Starts a worker on the store.
+    pub(crate) async fn hire(&self) -> Result<Worker> {
+        self.hire_at(self.place.clone()).await
+    }
+
+    /// Starts a worker that reaches the store at `place`.
+    pub(crate) async fn hire_at(&self, place: Place) -> Result<Worker> {
+        let name = format!("w{}", self.number());
+        let log = self.path(&format!("{name}.log"));
+        let args = WorkerArgs::new(place, name, log, self.settings);
+        Worker::start(&self.setup.program, &args).await
+    }
+
+    /// The store, if it is in this process.
+    pub(crate) fn memory(&self) -> Option<MemoryStore> {
+        match &self.records {
+            Records::Memory(store) => Some(store.clone()),
+            Records::Redis(_) | Records::Sqlite(_) => None,
+        }
+    }
+
+    /// Where a file of this run is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Begins a key of its own.
+    pub(crate) fn case(&self, round: u64, told: bool) -> Result<Case> {
+        let name = format!("r{round}-k{}", self.number());
+        let key = Key::new(SCOPES[usize::from(told)], &name)?;
+        Ok(Case::new(name, key, told, round))
+    }
+
+    /// Looks at the record of `case`.
+    pub(crate) async fn look(&self, case: &mut Case) -> Result<Option<Record>> {
+        let record = self.record(case.key()).await?;
+        case.history.looks.push(record.clone());
+        Ok(record)
+    }
+
+    async fn record(&self, key: &Key) -> Result<Option<Record>> {
+        let mut looked = self.records.get(key).await;
+        for _ in 0..LOOKS {
+            if looked.is_ok() {
+                break;
+            }
+            sleep(LOOK_PAUSE).await;
+            looked = self.records.get(key).await;
+        }
+        looked.context("the harness cannot look at a record")
+    }
+
+    /// Settles the doubt of `case` as an operator would: with `value`, or as not executed. Its owner
+    /// may be quicker.
+    pub(crate) async fn resolve(&self, case: &mut Case, value: Option<&str>) -> Result<()> {
+        self.look(case).await?;
+        match self.records.resolve(case.key(), value).await {
+            Ok(()) => {
+                case.history.resolution = value.map(str::to_owned);
+                self.add("doubts settled", 1);
+            }
+            Err(ResolveError::NotInDoubt) => self.add("doubts settled by their owner", 1),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Ends a round: judges the key, and keeps it for a last look.
+    pub(crate) async fn close(&self, mut case: Case) -> Result<()> {
+        self.look(&mut case).await?;
+        let (name, key, history, violations) = case.into_parts();
+        for violation in violations.into_iter().chain(history.judge(self.rules)) {
+            self.accuse(&name, &violation);
+        }
+        for answer in &history.answers {
+            self.add(&format!("answers: {}", answer.name()), 1);
+        }
+        self.closed().push((name, key, history));
+        Ok(())
+    }
+
+    /// Judges each key once more by its record now, and returns what the run has come to.
+    pub(crate) async fn end(&self) -> Result<Report> {
+        let closed = std::mem::take(&mut *self.closed());
+        for (name, key, mut history) in closed {
+            let before = history.judge(self.rules);
+            history.looks.push(self.record(&key).await?);
+            let late = history.judge(self.rules);
+            for violation in late.iter().filter(|violation| !before.contains(violation)) {
+                self.accuse(&name, violation);
+            }
+        }
+        self.raise("the machine stood still, ms", self.witness.worst());
+        let mut report = self.report();
+        report.time = self.progress.elapsed();
+        Ok(report.clone())
+    }
+
+    fn accuse(&self, key: &str, violation: &Violation) {
+        let violation = Violation::new(violation.promise, format!("{key}: {}", violation.text));
+        if self.setup.progress && self.setup.control.is_none() {
+            eprintln!("VIOLATION {violation}");
+        }
+        self.report().violations.push(violation);
+    }
+
+    /// What excuses that somebody had to wait from `since` until `until`.
+    pub(crate) fn excuse(&self, since: Instant, until: Instant) -> Duration {
+        let turns = match self.setup.store {
+            StoreKind::Memory | StoreKind::Redis => 0,
+            // One process after the other writes to the file, and flushes it.
+            StoreKind::Sqlite => self.workers.load(Ordering::Relaxed),
+        };
+        self.witness.excuse(since, until, turns)
+    }
+
+    pub(crate) fn add(&self, name: &str, count: u64) {
+        self.report().add(name, count);
+    }
+
+    pub(crate) fn raise(&self, name: &str, to: Duration) {
+        let to = u64::try_from(to.as_millis()).unwrap_or(u64::MAX);
+        self.report().raise(name, to);
+    }
+
+    /// The report so far.
+    pub(crate) fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed(&self) -> MutexGuard<'_, Vec<(String, Key, History)>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket or port of the Redis server, for a proxy.
+    pub(crate) async fn endpoint(&self) -> Result<idempotent_testkit::server::Endpoint> {
+        let server = self.server.lock().await;
+        Ok(server.as_ref().context("there is no server")?.endpoint()?)
+    }
+
+    /// Kills the Redis server.
+    pub(crate) async fn kill_server(&self) -> Result<()> {
+        let mut server = self.server.lock().await;
+        Ok(server.as_mut().context("there is no server")?.kill()?)
+    }
+
+    /// Starts the Redis server again, with the data that it had.
+    pub(crate) async fn restart_server(&self) -> Result<()> {
+        let mut slot = self.server.lock().await;
+        let mut server = slot.take().context("there is no server")?;
+        let server = tokio::task::spawn_blocking(move || server.restart().map(|()| server));
+        let server = server.await??;
+        self.guard.lock().await.watch(&pid(&server)?).await?;
+        *slot = Some(server);
+        Ok(())
+    }
+}
+
+/// The process id of a server.
+fn pid(server: &RedisServer) -> Result<String> {
+    let information = server.ask(&["INFO", "server"])?;
+    let line = information
+        .lines()
+        .find_map(|line| line.strip_prefix("process_id:"));
+    Ok(line
+        .context("a server does not tell its process id")?
+        .trim()
+        .to_owned())
+}
+
+/// Waits for all `lanes`, and ends them at the first error.
+pub(crate) async fn join(mut lanes: JoinSet<Result<()>>) -> Result<()> {
+    while let Some(lane) = lanes.join_next().await {
+        lane??;
+    }
+    Ok(())
+}
