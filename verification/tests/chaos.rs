@@ -1,0 +1,102 @@
+//! A small run of each kind on each store. `cargo xtask verify --full` has the long ones.
+
+use anyhow::Result;
+use verification::{
+    Mode, Report, Setup, StoreKind, cut, kill, race, reconnect, restart, stop, table,
+};
+
+/// What the workers are.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_verification");
+/// Rounds are the same in every run, and what comes of them is not.
+const SEED: u64 = 2026;
+
+fn setup(store: StoreKind, mode: Mode, rounds: u64) -> Setup {
+    Setup::new(PROGRAM, store, rounds, SEED).mode(mode)
+}
+
+#[track_caller]
+fn check(report: Result<Report>) {
+    let report = report.expect("the harness itself does not fail");
+    assert!(report.is_good(), "\n{}", table(&[report]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_callers_at_once_one_runs_in_memory() {
+    check(race::run(setup(StoreKind::Memory, Mode::Rerun, 20)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_callers_in_four_processes_one_runs_on_redis() {
+    check(race::run(setup(StoreKind::Redis, Mode::Rerun, 20)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_callers_in_four_processes_one_runs_on_sqlite() {
+    check(race::run(setup(StoreKind::Sqlite, Mode::Rerun, 20)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_is_taken_over_on_redis() {
+    check(kill::run(setup(StoreKind::Redis, Mode::Rerun, 60)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_is_taken_over_on_sqlite() {
+    check(kill::run(setup(StoreKind::Sqlite, Mode::Rerun, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_leaves_a_doubt_on_redis() {
+    check(kill::run(setup(StoreKind::Redis, Mode::InDoubt, 60)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_leaves_a_doubt_on_sqlite() {
+    check(kill::run(setup(StoreKind::Sqlite, Mode::InDoubt, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_owner_comes_back_too_late_on_redis() {
+    check(stop::run(setup(StoreKind::Redis, Mode::Rerun, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_owner_comes_back_too_late_on_sqlite() {
+    check(stop::run(setup(StoreKind::Sqlite, Mode::Rerun, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_owner_settles_its_doubt_on_redis() {
+    check(stop::run(setup(StoreKind::Redis, Mode::InDoubt, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_owner_settles_its_doubt_on_sqlite() {
+    check(stop::run(setup(StoreKind::Sqlite, Mode::InDoubt, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_costs_no_answer_its_truth() {
+    check(cut::run(setup(StoreKind::Redis, Mode::Rerun, 60)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_costs_no_second_effect() {
+    check(cut::run(setup(StoreKind::Redis, Mode::InDoubt, 60)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the driver's connection manager keeps an error that is not an I/O error for ever"]
+async fn a_connection_that_breaks_while_it_is_made_costs_no_later_call() {
+    check(reconnect::run(setup(StoreKind::Redis, Mode::Rerun, 24)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_remembers() {
+    check(restart::run(setup(StoreKind::Redis, Mode::Rerun, 5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_costs_no_second_effect() {
+    check(restart::run(setup(StoreKind::Redis, Mode::InDoubt, 5)).await);
+}
