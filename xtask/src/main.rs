@@ -8,6 +8,7 @@ mod clock;
 mod process;
 mod test;
 mod tools;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,12 +33,15 @@ enum Task {
     Test(test::TestArgs),
     /// Measures the stores side by side against a floor written by hand.
     Bench(bench::BenchArgs),
+    /// Kills, stops, cuts off and restarts on real servers, and judges what came of it.
+    Verify(verify::VerifyArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Verify(args) => verify::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
