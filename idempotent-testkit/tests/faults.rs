@@ -150,6 +150,13 @@ async fn a_fault_befalls_the_chosen_calls_alone() -> Result {
         [true, true, false, false],
         "calls count from when the rule is made"
     );
+
+    faults.on(Op::Renew).from(3).fail();
+    let mut failed = Vec::new();
+    for _ in 0..4 {
+        failed.push(store.renew(&key, &grant, MINUTE).await.is_err());
+    }
+    assert_eq!(failed, [false, false, true, true]);
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub(super) struct Rule {
 enum Which {
     All,
     First(usize),
+    From(usize),
     Nth(usize),
 }
 
@@ -47,6 +48,7 @@ impl Rule {
         let befalls = match self.which {
             Which::All => true,
             Which::First(calls) => self.seen <= calls,
+            Which::From(call) => self.seen >= call,
             Which::Nth(call) => self.seen == call,
         };
         befalls.then(|| self.fault.clone())
@@ -55,7 +57,7 @@ impl Rule {
 
 /// Half a rule: the calls it is about. The other half is what befalls them.
 ///
-/// Without [`nth`](Self::nth) or [`first`](Self::first), every call is meant. Calls count from when
+/// Without [`nth`](Self::nth), [`first`](Self::first) or [`from`](Self::from), every call is meant. Calls count from when
 /// the rule is made.
 #[derive(Clone, Copy)]
 #[must_use = "a rule needs a fault, as in `.fail()`"]
@@ -83,6 +85,12 @@ impl<'a> When<'a> {
     /// Only so many calls.
     pub const fn first(mut self, calls: usize) -> Self {
         self.which = Which::First(calls);
+        self
+    }
+
+    /// Only the call with this number, from 1, and all after it.
+    pub const fn from(mut self, call: usize) -> Self {
+        self.which = Which::From(call);
         self
     }
 
