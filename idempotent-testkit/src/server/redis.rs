@@ -96,7 +96,7 @@ impl RedisBuilder {
     }
 
     fn try_start(&self) -> Result<RedisServer, ServerError> {
-        let directory = tempfile::Builder::new().prefix("idempotent-").tempdir()?;
+        let directory = directory()?;
         let port = if self.tcp { Some(free_port()?) } else { None };
         let socket = directory.path().join("s");
         let (port_text, directory_text) = (port.unwrap_or(0).to_string(), text(directory.path()));
@@ -118,20 +118,7 @@ impl RedisBuilder {
             None => format!("redis+unix://{}", text(&socket)),
             Some(port) => format!("redis://127.0.0.1:{port}/"),
         };
-        let process = spawn(&command)?;
-        let endpoint = Endpoint::Unix(socket);
-        let mut own = Own {
-            process,
-            command,
-            endpoint,
-            port,
-            directory,
-        };
-        own.wait_until_ready()?;
-        Ok(RedisServer {
-            url,
-            own: Some(own),
-        })
+        RedisServer::run(url, command, Endpoint::Unix(socket), port, directory)
     }
 }
 
@@ -156,6 +143,54 @@ impl RedisServer {
             Ok(url) => Ok(Self { url, own: None }),
             Err(_) => Self::start(),
         }
+    }
+
+    /// A Sentinel that watches over `master`, which listens on a port, under `name`. It counts a
+    /// server as down after half a second.
+    ///
+    /// # Errors
+    ///
+    /// If the server is not installed, or does not get ready.
+    pub fn sentinel(name: &str, master: &Self) -> Result<Self, ServerError> {
+        let (directory, port) = (directory()?, free_port()?);
+        let file = directory.path().join("sentinel.conf");
+        let watched = master.port().unwrap_or_default();
+        let settings = [
+            format!("port {port}"),
+            "bind 127.0.0.1".to_owned(),
+            format!("dir {}", text(directory.path())),
+            "logfile log".to_owned(),
+            format!("sentinel monitor {name} 127.0.0.1 {watched} 1"),
+            format!("sentinel down-after-milliseconds {name} 500"),
+            format!("sentinel failover-timeout {name} 2000"),
+        ];
+        fs::write(&file, settings.join("\n"))?;
+        let command = vec![text(&file), "--sentinel".to_owned()];
+        let url = format!("redis://127.0.0.1:{port}/");
+        let endpoint = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Self::run(url, command, endpoint, Some(port), directory)
+    }
+
+    fn run(
+        url: String,
+        command: Vec<String>,
+        endpoint: Endpoint,
+        port: Option<u16>,
+        directory: TempDir,
+    ) -> Result<Self, ServerError> {
+        let process = spawn(&command)?;
+        let mut own = Own {
+            process,
+            command,
+            endpoint,
+            port,
+            directory,
+        };
+        own.wait_until_ready()?;
+        Ok(Self {
+            url,
+            own: Some(own),
+        })
     }
 
     /// Options for a server.
@@ -309,6 +344,10 @@ pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
+}
+
+fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("idempotent-").tempdir()
 }
 
 fn text(path: &Path) -> String {
