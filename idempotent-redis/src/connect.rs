@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::store::RedisStore;
 
 /// How long the driver's queue is. Its own 50 makes callers wait for each other.
-const QUEUE: usize = 4_096;
+pub(crate) const QUEUE: usize = 4_096;
 /// How long a peer may leave data unacknowledged before the connection counts as dead. Without it,
 /// a connection through a broken network hangs for a quarter of an hour.
 const DEAD_AFTER: Duration = Duration::from_secs(10);

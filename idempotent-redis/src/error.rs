@@ -14,6 +14,8 @@ pub(crate) enum Error {
     Duration { what: &'static str, value: Duration },
     #[error("redis evicts records under `{policy}`; set `maxmemory-policy noeviction`")]
     Evicts { policy: String },
+    #[error("{have} replicas have the record, and {needed} are needed")]
+    NotReplicated { needed: u64, have: u64 },
     #[error("the server is of version {version}, and 7.0 is needed")]
     Old { version: String },
     #[error("the page to go on from is not one of this store's")]
@@ -33,7 +35,9 @@ pub(crate) enum Error {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match error {
-            Error::ComesAndGoes | Error::Timeout => Self::Unavailable(error.into()),
+            Error::ComesAndGoes | Error::NotReplicated { .. } | Error::Timeout => {
+                Self::Unavailable(error.into())
+            }
             Error::Duration { .. } | Error::Page | Error::Reply | Error::Unsupported => {
                 Self::Backend(error.into())
             }

@@ -35,7 +35,7 @@
 //!   `appendfsync everysec`, none with `always`, everything without the file. A call whose record
 //!   was lost may run again as the first. [`RedisStore::server`] says which it is.
 //! - **A failover** loses what the replica had not received. Nothing that this crate could do changes
-//!   that; `min-replicas-to-write` narrows the gap.
+//!   that. `min-replicas-to-write` narrows the gap, and so does [`RedisStore::with_replicas`].
 //! - **A server that evicts** keys when it is full forgets results without a word. So one with
 //!   `maxmemory` and a policy other than `noeviction` is refused, unless
 //!   [it is allowed](ConnectOptions::allow_eviction).
@@ -68,6 +68,12 @@
 //! record is one key, so every script stays on one node. Notifications are plain messages, which
 //! the nodes pass on to each other, so one connection to any node hears all of them; they are few.
 //! Lists go through the nodes one after the other; while slots move, they may miss records.
+//!
+//! # Sentinel
+//!
+//! With the feature `sentinel`, [`ConnectOptions::connect_sentinel`] connects to the master of the
+//! moment, and to its successor after a failover. Calls fail in between, as transient errors, and
+//! the engine repeats them.
 //!
 //! # Rights
 //!
@@ -102,6 +108,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `cluster` | Redis Cluster |
+//! | `sentinel` | Redis Sentinel |
 //! | `tls-rustls` | `rediss://` by rustls, with the platform's certificates; the application installs a crypto provider |
 //! | `tls-rustls-webpki-roots` | the same, with Mozilla's certificates |
 //! | `tls-native-tls` | `rediss://` by the platform's TLS |
@@ -117,8 +124,11 @@ mod connect;
 mod error;
 mod inspect;
 mod notify;
+mod replicas;
 mod scan;
 mod script;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 mod server;
 mod store;
 mod text;
@@ -128,5 +138,7 @@ mod update;
 pub use redis;
 
 pub use self::connect::ConnectOptions;
+#[cfg(feature = "sentinel")]
+pub use self::sentinel::SentinelConnection;
 pub use self::server::{Durability, Server};
 pub use self::store::RedisStore;

@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use crate::error::Error;
+#[cfg(feature = "sentinel")]
+use crate::sentinel::SentinelConnection;
 
 /// How long the server has to confirm a subscription, or to take a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,9 +29,33 @@ const BATCH: usize = 128;
 /// nothing depends on them but the time that a waiter waits.
 #[derive(Debug)]
 pub(crate) struct Notifications {
-    clients: Arc<[Client]>,
+    servers: Servers,
     topics: Arc<Topics>,
     reader: Mutex<Option<Requests>>,
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug)]
+pub(crate) enum Servers {
+    /// Any of these: they pass all messages on to each other.
+    AnyOf(Arc<[Client]>),
+    /// Whichever is the master.
+    #[cfg(feature = "sentinel")]
+    Master(SentinelConnection),
+}
+
+impl Servers {
+    /// A client for the try with this number.
+    async fn client(&self, number: usize) -> Result<Client, Error> {
+        match self {
+            Self::AnyOf(clients) => {
+                let client = clients.get(number % clients.len().max(1));
+                client.cloned().ok_or(Error::Timeout)
+            }
+            #[cfg(feature = "sentinel")]
+            Self::Master(connection) => Ok(connection.client().await?),
+        }
+    }
 }
 
 type Requests = mpsc::UnboundedSender<Request>;
@@ -54,9 +80,9 @@ struct Topic {
 }
 
 impl Notifications {
-    pub(crate) fn new(clients: Vec<Client>) -> Self {
+    pub(crate) fn new(servers: Servers) -> Self {
         Self {
-            clients: clients.into(),
+            servers,
             topics: Arc::default(),
             reader: Mutex::default(),
         }
@@ -90,10 +116,10 @@ impl Notifications {
         };
         let (requests, pending) = mpsc::unbounded_channel();
         _ = requests.send(request);
-        let (clients, topics) = (Arc::clone(&self.clients), Arc::clone(&self.topics));
+        let (servers, topics) = (self.servers.clone(), Arc::clone(&self.topics));
         tokio::spawn(
             Reader {
-                clients,
+                servers,
                 topics,
                 requests: pending,
                 tries: 0,
@@ -106,7 +132,7 @@ impl Notifications {
 
 /// The task that owns the connection. It ends with the last handle to the store.
 struct Reader {
-    clients: Arc<[Client]>,
+    servers: Servers,
     topics: Arc<Topics>,
     requests: mpsc::UnboundedReceiver<Request>,
     tries: usize,
@@ -145,11 +171,13 @@ impl Reader {
 
     /// Connects through the next client, and subscribes to all that is watched.
     async fn connect(&mut self) -> Result<(PubSubSink, PubSubStream), Error> {
-        let client = self.clients.get(self.tries % self.clients.len().max(1));
-        let client = client.ok_or(Error::Timeout)?;
+        let number = self.tries;
         self.tries += 1;
-        let connection = timeout(PATIENCE, client.get_async_pubsub()).await;
-        let (mut sink, stream) = connection.map_err(|_| Error::Timeout)??.split();
+        let connection = timeout(PATIENCE, async {
+            let client = self.servers.client(number).await?;
+            Ok::<_, Error>(client.get_async_pubsub().await?)
+        });
+        let (mut sink, stream) = connection.await.map_err(|_| Error::Timeout)??.split();
         self.topics.remove_idle();
         let channels = self.topics.channels();
         if !channels.is_empty() {

@@ -10,7 +10,8 @@ use redis::Client;
 use redis::aio::{ConnectionLike, ConnectionManager};
 
 use crate::error::Error;
-use crate::notify::Notifications;
+use crate::notify::{Notifications, Servers};
+use crate::replicas::Replicas;
 use crate::time::{Moment, ServerClock};
 
 /// Records in Redis, or Valkey. See the [crate's documentation](crate) for what is promised.
@@ -24,6 +25,7 @@ pub struct RedisStore<C = ConnectionManager> {
     pub(crate) prefix: Arc<str>,
     clock: Arc<ServerClock>,
     notifications: Option<Arc<Notifications>>,
+    replicas: Option<Arc<Replicas<C>>>,
 }
 
 impl<C> RedisStore<C>
@@ -43,6 +45,7 @@ where
             prefix: "idempotency:".into(),
             clock: Arc::default(),
             notifications: None,
+            replicas: None,
         }
     }
 
@@ -57,9 +60,35 @@ where
     /// and all its clones. It is opened when somebody waits, through the first of `clients` that
     /// can be reached: the server's own, or one for each of several nodes of a cluster.
     #[must_use]
-    pub fn with_notifications(mut self, clients: impl IntoIterator<Item = Client>) -> Self {
-        self.notifications = Some(Arc::new(Notifications::new(clients.into_iter().collect())));
+    pub fn with_notifications(self, clients: impl IntoIterator<Item = Client>) -> Self {
+        self.notified_by(Servers::AnyOf(clients.into_iter().collect()))
+    }
+
+    pub(crate) fn notified_by(mut self, servers: Servers) -> Self {
+        self.notifications = Some(Arc::new(Notifications::new(servers)));
         self
+    }
+
+    /// Answers that something was written only once `count` replicas have it, and fails as
+    /// unavailable after `patience`. Such an answer asks for a repetition, as the engine does: the
+    /// write has been applied, and is found again.
+    ///
+    /// This narrows what a failover may lose, and does not close it: a replica that has less may be
+    /// the one that is promoted. It costs a round trip to the replicas for each write, not for a
+    /// replay or a renewal. `connection` is another one to the same server, whose answers may take
+    /// longer than `patience`; calls at the same time share it. Not for clusters, where `WAIT` asks
+    /// every node.
+    #[must_use]
+    pub fn with_replicas(mut self, connection: C, count: usize, patience: Duration) -> Self {
+        self.replicas = Some(Arc::new(Replicas::new(connection, count as u64, patience)));
+        self
+    }
+
+    async fn replicated(&self, written: bool) -> Result<(), Error> {
+        match &self.replicas {
+            Some(replicas) if written => replicas.confirm().await,
+            _ => Ok(()),
+        }
     }
 
     /// The key in Redis.
@@ -81,7 +110,9 @@ where
     }
 
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<Claim, StoreError> {
-        Ok(self.try_claim(key, request).await?)
+        let claim = self.try_claim(key, request).await?;
+        self.replicated(matches!(claim, Claim::Granted(_))).await?;
+        Ok(claim)
     }
 
     async fn complete(
@@ -90,7 +121,9 @@ where
         grant: &Grant,
         completion: &Completion,
     ) -> Result<Update, StoreError> {
-        Ok(self.try_complete(key, grant, completion).await?)
+        let update = self.try_complete(key, grant, completion).await?;
+        self.replicated(!matches!(update, Update::Lost(_))).await?;
+        Ok(update)
     }
 
     async fn record_step(
@@ -100,7 +133,10 @@ where
         step: &Step,
         lease: Duration,
     ) -> Result<StepReply, StoreError> {
-        Ok(self.try_record_step(key, grant, step, lease).await?)
+        let reply = self.try_record_step(key, grant, step, lease).await?;
+        self.replicated(!matches!(reply, StepReply::Lost(_)))
+            .await?;
+        Ok(reply)
     }
 
     async fn release(
@@ -109,7 +145,9 @@ where
         holder: &Holder,
         release: Release,
     ) -> Result<Update, StoreError> {
-        Ok(self.try_release(key, holder, release).await?)
+        let update = self.try_release(key, holder, release).await?;
+        self.replicated(!matches!(update, Update::Lost(_))).await?;
+        Ok(update)
     }
 
     async fn renew(&self, key: &Key, grant: &Grant, lease: Duration) -> Result<Update, StoreError> {

@@ -7,9 +7,12 @@
 mod cluster;
 mod connections;
 mod equality;
+#[cfg(feature = "sentinel")]
+mod failover;
 mod full;
 mod notifications;
 mod races;
 mod refusals;
+mod replicas;
 mod support;
 mod times;
