@@ -136,3 +136,33 @@ async fn resolve_doubts(store: &SqliteStore, server: &MailServer) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use idempotent_testkit::interruptions::Interruptions;
+
+    use super::*;
+
+    #[test]
+    fn no_mail_goes_out_twice_wherever_its_sender_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = folder.path().join("outbox.txt");
+        let server = || MailServer {
+            outbox: outbox.clone(),
+            death: None,
+        };
+        let sent = server();
+        let report = Interruptions::of(|store| {
+            let server = server();
+            async move {
+                notify(&Engine::new(store), &server, "ada", 7)
+                    .await
+                    .map(Outcome::into_value)
+            }
+        })
+        .effects(move || sent.outbox().unwrap().len())
+        .run();
+        report.assert_at_most(1);
+        report.assert_same_answers();
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) struct NewOrder {
 }
 
 /// An order, as it stands in the orders file and as every caller gets it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: String,
     pub(crate) customer: String,
@@ -108,3 +108,6 @@ pub(crate) async fn create_order(
     shop.crash.reach(CrashAt::AfterEffect);
     Ok(order.into())
 }
+
+#[cfg(test)]
+mod tests;

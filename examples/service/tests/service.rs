@@ -1,9 +1,12 @@
 //! The service, tested as its own project would test it: in memory, with a bank that counts.
 
+use std::collections::HashSet;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use idempotency::{Engine, Error, MemoryStore};
+use idempotency::{Engine, Error, MemoryStore, Outcome};
+use idempotent_testkit::interruptions::Interruptions;
 use service::{Bank, Charge, PaymentError, PaymentService, Payments, Receipt};
 
 #[derive(Default)]
@@ -115,6 +118,47 @@ async fn a_charge_is_refunded_once() {
     payments.refund(receipt.clone()).await.unwrap();
     assert!(payments.refund(receipt).await.unwrap().is_replayed());
     assert_eq!(bank.transfers(), 2);
+}
+
+/// A bank that knows every transfer by its key, as banks do.
+#[derive(Clone, Default)]
+struct KnowingBank(Arc<Mutex<HashSet<String>>>);
+
+impl Bank for KnowingBank {
+    async fn transfer(&self, key: &str, _: u64) -> Result<String, PaymentError> {
+        tokio::task::yield_now().await;
+        let key = key.to_owned();
+        self.0
+            .lock()
+            .expect("nobody panics with the lock")
+            .insert(key.clone());
+        tokio::task::yield_now().await;
+        Ok(format!("transfer {key}"))
+    }
+}
+
+#[test]
+fn money_moves_once_wherever_the_service_is_stopped() {
+    let bank = KnowingBank::default();
+    let transfers = Arc::clone(&bank.0);
+    let moved_before = AtomicUsize::new(0);
+    let report = Interruptions::of(move |store| {
+        let payments = PaymentService::new(Engine::new(store), bank.clone());
+        async move {
+            payments
+                .charge(charge("ada", 100))
+                .await
+                .map(Outcome::into_value)
+        }
+    })
+    .effects(move || {
+        let moved = transfers.lock().unwrap().drain().count();
+        moved_before.fetch_add(moved, Ordering::Relaxed) + moved
+    })
+    .run();
+    report.assert_answered();
+    report.assert_same_answers();
+    report.assert_at_most(1);
 }
 
 #[test]
