@@ -101,7 +101,10 @@ impl Call {
         };
         match passenger.found() {
             Some(Find::Recorded(recorded)) => {
-                self.emit(EventKind::Waited, &"");
+                // Without an attempt in progress, it was only another call's look at the store.
+                if passenger.remaining().is_some() {
+                    self.emit(EventKind::Waited, &"");
+                }
                 return Ok(Claimed::Done(recorded));
             }
             Some(Find::StoreFailed) => {

@@ -341,4 +341,24 @@ async fn two_hundred_callers_cost_the_store_as_much_as_two() {
     }
     let calls = world.faults.calls();
     assert!(calls.len() <= 7, "{calls:?}");
+    assert_eq!(world.events.count(EventKind::Waited), 199);
+}
+
+/// Callers at once of what has long finished share a look at the store, and wait for nothing else.
+#[tokio::test(start_paused = true)]
+async fn replays_at_once_share_a_question_and_are_not_said_to_have_waited() {
+    let world = Arc::new(World::new());
+    world.call().await.unwrap();
+    world.faults.on(Op::Claim).delay(Duration::from_millis(5));
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.call().await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(world.faults.count(Op::Claim), 2);
+    assert_eq!(world.events.count(EventKind::Waited), 0);
 }
