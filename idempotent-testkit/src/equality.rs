@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod ask;
 mod plan;
 mod run;
 

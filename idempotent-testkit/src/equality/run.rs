@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotent_core::protocol::{
-    Claim, ClaimRequest, Completion, Grant, Holder, Operation, Release, Reply, StepReply, Update,
-    apply,
+    Claim, ClaimRequest, Grant, Holder, Operation, Release, Reply, apply,
 };
-use idempotent_core::{
-    CodecId, Deletion, Fence, Fingerprint, Inspect, Key, Owner, Payload, Record, Step, Store,
-    StoreError, Timestamp,
-};
+use idempotent_core::{Deletion, Fence, Inspect, Key, Owner, Record, Step, Timestamp};
 
+use super::ask::{ask, completion, name, request};
 use super::plan::{Action, Call, Forged, Pick, Plan};
 use crate::align::Align;
 use crate::harness::Harness;
@@ -317,12 +314,8 @@ impl<'a, H: Harness> Sequence<'a, H> {
     }
 
     fn pick(&self, pick: Pick) -> Grant {
-        let newest_first = self.grants.iter().rev().cycle();
-        let known = newest_first
-            .take(self.grants.len().max(1) * 3)
-            .nth(pick.back)
-            .cloned();
-        let mut grant = known.unwrap_or_else(|| self.never_granted());
+        let known = self.grants.iter().rev().cycle().nth(pick.back);
+        let mut grant = known.cloned().unwrap_or_else(|| self.never_granted());
         match pick.forged {
             Forged::Fence => grant.fence = Fence::from_u64(grant.fence.as_u64() + 1),
             Forged::No => {}
@@ -346,64 +339,5 @@ impl<'a, H: Harness> Sequence<'a, H> {
 
     fn now_at_the_latest(&self) -> Timestamp {
         self.runner.harness.now().plus(H::PRECISION)
-    }
-}
-
-async fn ask<S: Store>(store: &S, key: &Key, operation: &Operation) -> Result<Reply, StoreError> {
-    Ok(match operation {
-        Operation::Claim(request) => Reply::Claim(store.claim(key, request).await?),
-        Operation::Complete { grant, completion } => {
-            Reply::Update(store.complete(key, grant, completion).await?)
-        }
-        Operation::RecordStep { grant, step, lease } => {
-            Reply::Step(store.record_step(key, grant, step, *lease).await?)
-        }
-        Operation::Release { holder, release } => {
-            Reply::Update(store.release(key, holder, *release).await?)
-        }
-        Operation::Renew { grant, lease } => Reply::Update(store.renew(key, grant, *lease).await?),
-        operation => unreachable!("no plan has {operation:?}"),
-    })
-}
-
-fn request(call: &Call) -> ClaimRequest {
-    let fingerprint = Fingerprint::of(call.arguments).unwrap();
-    let owner = Owner::random().unwrap();
-    let mut request = ClaimRequest::new(owner, fingerprint, call.lease, call.ttl);
-    request.keep = call.keep;
-    request.at_most_once = call.at_most_once;
-    request.wait = call.wait;
-    request
-}
-
-fn completion(result: &'static str, failed: bool, ttl: Duration) -> Completion {
-    let bytes = Bytes::from_static(result.as_bytes());
-    let payload = Payload {
-        codec: CodecId::JSON,
-        bytes,
-    };
-    if failed {
-        Completion::error(payload, ttl)
-    } else {
-        Completion::value(payload, ttl)
-    }
-}
-
-fn name(reply: &Reply) -> &'static str {
-    match reply {
-        Reply::Claim(Claim::Busy { .. }) => "busy",
-        Reply::Claim(Claim::Done(_)) => "done",
-        Reply::Claim(Claim::Granted(_)) => "granted",
-        Reply::Claim(Claim::InDoubt(_)) => "in doubt",
-        Reply::Claim(Claim::Mismatch) => "mismatch",
-        Reply::Claim(Claim::Stale) => "stale",
-        Reply::Step(StepReply::Known(_)) => "step: known",
-        Reply::Step(StepReply::Lost(_)) => "step: lost",
-        Reply::Step(StepReply::Recorded) => "step: recorded",
-        Reply::Update(Update::Applied) => "update: applied",
-        Reply::Update(Update::Healed) => "update: healed",
-        Reply::Update(Update::Lost(_)) => "update: lost",
-        Reply::Update(Update::Repeated) => "update: repeated",
-        reply => unreachable!("a reply of another version: {reply:?}"),
     }
 }
