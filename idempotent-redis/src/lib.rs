@@ -110,10 +110,8 @@
 //! | `cluster` | Redis Cluster |
 //! | `sentinel` | Redis Sentinel |
 //! | `tls-rustls` | `rediss://` by rustls, with the platform's certificates; the application installs a crypto provider |
-//! | `tls-rustls-webpki-roots` | the same, with Mozilla's certificates |
-//! | `tls-native-tls` | `rediss://` by the platform's TLS |
 //!
-//! None is on by default.
+//! None is on by default. For other TLS, turn on the feature of [`redis`] that brings it.
 
 #![cfg_attr(docsrs_idempotency, feature(doc_cfg))]
 

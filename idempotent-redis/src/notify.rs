@@ -46,6 +46,10 @@ pub(crate) enum Servers {
 
 impl Servers {
     /// A client for the try with this number.
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_async, reason = "only Sentinel has to be asked")
+    )]
     async fn client(&self, number: usize) -> Result<Client, Error> {
         match self {
             Self::AnyOf(clients) => {

@@ -99,6 +99,10 @@ where
     }
 
     /// The lowest slot of the next node, after the one whose lowest slot is `slot`.
+    #[cfg_attr(
+        not(feature = "cluster"),
+        expect(clippy::unused_async, reason = "only a cluster has to be asked")
+    )]
     async fn node_after(&self, slot: u16) -> Result<Option<u16>, Error> {
         #[cfg(feature = "cluster")]
         if let Some(connection) = cluster::connection(&self.connection) {

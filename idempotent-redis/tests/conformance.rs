@@ -84,3 +84,64 @@ async fn random_sequences_go_as_the_specification_says() {
     let sequences = Sequences::new(0x1d).count(300).at_once(100);
     println!("{}", sequences.check(OneServer::start().await).await);
 }
+
+/// All cases share a cluster, because it takes seconds to start. Each has a prefix of its own.
+#[cfg(feature = "cluster")]
+mod in_a_cluster {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use idempotent_redis::redis::cluster_async::ClusterConnection;
+    use idempotent_testkit::conformance::store_cases;
+    use idempotent_testkit::server::RedisCluster;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// How many cases run at a time.
+    const AT_ONCE: usize = 8;
+
+    static NODES: OnceLock<Vec<String>> = OnceLock::new();
+    static PREFIXES: AtomicUsize = AtomicUsize::new(0);
+
+    struct InCluster(String);
+
+    impl Harness for InCluster {
+        type Store = RedisStore<ClusterConnection>;
+
+        const SHORT: Duration = OneServer::SHORT;
+
+        const PRECISION: Duration = OneServer::PRECISION;
+
+        const SORTS: bool = OneServer::SORTS;
+
+        async fn start() -> Self {
+            Self(format!("{}:", PREFIXES.fetch_add(1, Ordering::Relaxed)))
+        }
+
+        async fn store(&self) -> RedisStore<ClusterConnection> {
+            let nodes = NODES.get().unwrap().iter().map(String::as_str);
+            RedisStore::connect_cluster(nodes)
+                .await
+                .unwrap()
+                .with_prefix(&*self.0)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cluster_passes_the_suite() {
+        let cluster = RedisCluster::start(3).unwrap();
+        NODES.set(cluster.urls()).unwrap();
+        let mut running = JoinSet::new();
+        for case in store_cases::<InCluster>() {
+            if running.len() == AT_ONCE {
+                running.join_next().await.unwrap().unwrap();
+            }
+            running.spawn(async move {
+                println!("{}", case.name());
+                case.run().await;
+            });
+        }
+        running.join_all().await;
+    }
+}
