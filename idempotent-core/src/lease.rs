@@ -71,7 +71,8 @@ impl FromStr for Owner {
 }
 
 /// The number of a grant. It rises strictly for as long as a record lives, and still rises when
-/// the store has lost the record in between.
+/// the store has lost the record in between, provided that no two grants of one key fall into the same
+/// microsecond around the loss.
 ///
 /// A downstream that remembers the highest fence it has seen can refuse a late owner. The number is
 /// the grant's time in microseconds, or the previous fence plus one where that is higher, so it

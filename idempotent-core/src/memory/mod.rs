@@ -73,6 +73,13 @@ pub enum OnFull {
     Refuse,
 }
 
+/// Whether a new record has been counted before it is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Reserved,
+    Unreserved,
+}
+
 struct Shared {
     hasher: RandomState,
     records: AtomicUsize,
@@ -84,7 +91,8 @@ struct Shared {
 struct Shard {
     /// An empty slot exists only while its shard is locked.
     slots: HashMap<Key, Option<Record>>,
-    /// At least one entry for each record, `DEADLINE_SLACK` after its end at the latest.
+    /// At least one entry for each record, at about its end: only when it goes depends on it, never
+    /// when it counts as gone.
     deadlines: BinaryHeap<Reverse<(Timestamp, Key)>>,
 }
 
@@ -136,7 +144,17 @@ impl MemoryStore {
 
     /// Runs `change` on the slot of `key`, and wakes whoever waited for what it did.
     fn update<R>(&self, key: &Key, change: impl FnOnce(&mut Option<Record>, Timestamp) -> R) -> R {
-        let mut shard = self.shard(key);
+        let shard = self.shard(key);
+        self.update_in(shard, Place::Unreserved, key, change)
+    }
+
+    fn update_in<R>(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        place: Place,
+        key: &Key,
+        change: impl FnOnce(&mut Option<Record>, Timestamp) -> R,
+    ) -> R {
         let now = self.clock.now();
         let mut absent = None;
         let slot = shard.slots.get_mut(key);
@@ -159,7 +177,10 @@ impl MemoryStore {
             (_, Some((_, expires_at))) if !existed => {
                 shard.slots.insert(key.clone(), absent);
                 shard.remember(key, expires_at);
-                self.shared.records.fetch_add(1, Ordering::Relaxed);
+                if place == Place::Unreserved {
+                    // A lost record that is written anew: what has begun may be kept and finished.
+                    self.shared.records.fetch_add(1, Ordering::Relaxed);
+                }
             }
             (Some((_, was)), Some((_, is))) if is.plus(DEADLINE_SLACK) < was => {
                 shard.remember(key, is);
@@ -175,17 +196,23 @@ impl MemoryStore {
         reply
     }
 
-    fn is_full(&self) -> bool {
-        self.shared.records.load(Ordering::Relaxed) >= self.capacity
+    /// Takes a place for one more record, if there is one.
+    fn reserve(&self) -> bool {
+        let records = &self.shared.records;
+        let more = |records| (records < self.capacity).then_some(records + 1);
+        records
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     /// Makes room for one record, if there is any to be made.
     fn make_room(&self, key: &Key) -> Result<(), StoreError> {
         let now = self.clock.now();
-        for shard in &self.shared.shards {
-            self.clear(&mut lock(shard), now, usize::MAX);
-        }
-        if !self.is_full() {
+        let shards = self.shared.shards.iter();
+        let cleared: usize = shards
+            .map(|shard| self.clear(&mut lock(shard), now, usize::MAX))
+            .sum();
+        if cleared > 0 {
             return Ok(());
         }
         let mut nearest = self
@@ -298,16 +325,21 @@ impl Store for MemoryStore {
     }
 
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<Claim, StoreError> {
-        {
+        loop {
             let mut shard = self.shard(key);
             self.clear(&mut shard, self.clock.now(), PURGED_PER_CLAIM);
-            let is_new = self.is_full() && !shard.slots.contains_key(key);
-            drop(shard);
-            if is_new {
+            let place = if shard.slots.contains_key(key) {
+                Place::Unreserved
+            } else if self.reserve() {
+                Place::Reserved
+            } else {
+                drop(shard);
                 self.make_room(key)?;
-            }
+                continue;
+            };
+            let claim = |slot: &mut _, now| protocol::claim(slot, request, now);
+            return Ok(self.update_in(shard, place, key, claim));
         }
-        Ok(self.update(key, |slot, now| protocol::claim(slot, request, now)))
     }
 
     async fn complete(

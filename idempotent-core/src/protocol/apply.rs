@@ -70,7 +70,7 @@ pub(crate) fn claim(slot: &mut Option<Record>, request: &ClaimRequest, now: Time
     }
     if record.state == State::InProgress && own {
         // The reply to an earlier try was lost.
-        record.expires_at = now.plus(request.keep).plus(request.lease);
+        record.expires_at = now.plus(record.keep).plus(request.lease);
         return Claim::Granted(Grant::of(record, request));
     }
     if record.state == State::Released && own {

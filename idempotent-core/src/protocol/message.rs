@@ -139,7 +139,8 @@ impl Grant {
     }
 
     /// For how long after the grant a record that the store has lost may be written anew: later,
-    /// another life of the key may have come and gone.
+    /// another life of the key may have come and gone. (One with a shorter ttl, as after a deploy that
+    /// lowered it, still may: the healed record then is a new life of the key.)
     #[must_use]
     pub fn healing_window(&self) -> Duration {
         self.ttl.min(self.keep)

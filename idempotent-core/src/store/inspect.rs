@@ -299,10 +299,8 @@ pub trait InspectExt: Inspect + Store {
                 }
             };
             match update {
-                Update::Applied => Ok(()),
-                Update::Healed | Update::Lost(_) | Update::Repeated => {
-                    Err(ResolveError::NotInDoubt)
-                }
+                Update::Applied | Update::Healed => Ok(()),
+                Update::Lost(_) | Update::Repeated => Err(ResolveError::NotInDoubt),
             }
         }
     }
