@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use idempotent_core::{Clock, StoreError, Watchers};
 use rusqlite::{Connection, OpenFlags};
+use tokio::time::Instant;
 
 use crate::error::{Error, Refused};
 use crate::inspect::Reader;
@@ -18,8 +19,8 @@ use crate::writer::Writer;
 /// How long to wait for another process that holds the lock.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Into how many pauses that time is cut where SQLite does not wait by itself.
-const WAL_PAUSES: u32 = 500;
+/// How long to pause between two looks where SQLite does not wait by itself.
+const WAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// The first version with `STRICT` tables, 3.37.0.
 const OLDEST_SQLITE: i32 = 3_037_000;
@@ -150,7 +151,7 @@ impl SqliteOptions {
         match self.durability {
             Durability::Full => {
                 connection.pragma_update(None, "synchronous", "FULL")?;
-                // Elsewhere than on Apple's systems, `fsync` means it.
+                // On Apple's systems, `fsync` alone stops short of the disk.
                 connection.pragma_update(None, "fullfsync", true)?;
             }
             Durability::Normal => connection.pragma_update(None, "synchronous", "NORMAL")?,
@@ -163,17 +164,16 @@ impl SqliteOptions {
 fn enter_wal_mode(connection: &Connection) -> Result<(), Error> {
     // Two processes that turn it on at once are told that the other is in the way, and are told so
     // at once: SQLite's own timeout is not for this lock.
-    let mut pauses = WAL_PAUSES;
+    let end = Instant::now() + BUSY_TIMEOUT;
     loop {
         let mode =
             connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
         match mode.map_err(Error::from) {
             Ok::<String, _>(mode) if mode.eq_ignore_ascii_case("wal") => return Ok(()),
             Ok(mode) => return Err(Refused::NoWal(mode).into()),
-            Err(error) if !error.is_busy() || pauses == 0 => return Err(error),
-            Err(_) => thread::sleep(BUSY_TIMEOUT / WAL_PAUSES),
+            Err(error) if !error.is_busy() || Instant::now() >= end => return Err(error),
+            Err(_) => thread::sleep(WAL_PAUSE),
         }
-        pauses -= 1;
     }
 }
 

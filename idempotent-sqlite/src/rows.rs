@@ -80,16 +80,14 @@ impl<'t> Rows<'t> {
         let reply = change(&mut after, now);
         if after != before {
             self.check_writable()?;
-            if before.is_none() {
-                self.added += 1;
-                if !is_healed(after.as_ref()) {
-                    self.make_room()?;
-                }
+            if before.is_none() && !is_healed(after.as_ref()) {
+                self.make_room()?;
             }
             match &after {
                 Some(after) => self.put(key, before.as_ref(), after)?,
                 None => self.delete(key)?,
             }
+            self.added += usize::from(before.is_none());
             if is_awaited(before.as_ref()) && !is_awaited(after.as_ref()) {
                 self.awaited.push(key.clone());
             }

@@ -13,7 +13,7 @@ use crate::options::SqliteOptions;
 use crate::rows::Rows;
 use crate::writer::Writer;
 
-/// Records in a SQLite file. The [crate](crate) says what is promised, and what is not.
+/// Records in a SQLite file. The [crate] says what is promised, and what is not.
 ///
 /// # Speed
 ///

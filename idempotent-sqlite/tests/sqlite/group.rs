@@ -60,10 +60,7 @@ async fn concurrent_claims_share_a_commit() {
         assert!(matches!(claim.await.unwrap(), Ok(Claim::Granted(_))));
     }
     let commits = commits(&file) - before;
-    assert!(
-        (2..=4).contains(&commits),
-        "the first alone, and the others together: {commits}"
-    );
+    assert!((1..=4).contains(&commits), "not one each: {commits}");
 }
 
 /// T44: whether the failure leaves the transaction open, or ends it silently.
