@@ -71,7 +71,7 @@ impl Call {
     }
 
     /// Becomes the one who runs, or finds what there is instead, waiting for it if need be.
-    pub(crate) async fn claim(&self) -> Result<Claimed, Error> {
+    pub(crate) async fn claim(self: &Arc<Self>) -> Result<Claimed, Error> {
         let near = self.shared().near_cache.as_ref();
         match near.and_then(|near| near.get(&self.key, self.fingerprint)) {
             Some(Nearby::Done(recorded)) => return Ok(Claimed::Done(recorded)),
@@ -80,22 +80,29 @@ impl Call {
         }
         match self.policy.on_conflict {
             OnConflict::Wait(limit) if self.shared().mode == Mode::Enabled => {
-                self.claim_in_turn(Instant::now() + limit).await
+                self.claim_in_turn(limit).await
             }
-            OnConflict::Fail | OnConflict::Wait(_) => match self.ask(false).await? {
-                Asked::Claimed(claimed) => Ok(claimed),
-                Asked::Busy(remaining) => Err(self.conflict(remaining)),
-            },
+            OnConflict::Fail | OnConflict::Wait(_) => {
+                match self.ask(false, Instant::now()).await? {
+                    Asked::Claimed(claimed) => Ok(claimed),
+                    Asked::Busy(remaining) => Err(self.conflict(remaining)),
+                }
+            }
         }
     }
 
     /// Claims when it is this caller's turn among those of this process that want the same.
-    async fn claim_in_turn(&self, deadline: Instant) -> Result<Claimed, Error> {
+    async fn claim_in_turn(self: &Arc<Self>, limit: Duration) -> Result<Claimed, Error> {
+        let mut now = Instant::now();
+        let deadline = now + limit;
         let passenger = self.shared().flights.board(&self.key, self.fingerprint);
         let turn = match passenger.turn_now() {
             Some(turn) => turn,
-            None => match timeout_at(deadline, passenger.turn()).await {
-                Ok(turn) => turn,
+            None => match Box::pin(timeout_at(deadline, passenger.turn())).await {
+                Ok(turn) => {
+                    now = Instant::now();
+                    turn
+                }
                 Err(_) => return Err(self.conflict(passenger.remaining().unwrap_or(POLL.1))),
             },
         };
@@ -113,10 +120,10 @@ impl Call {
             }
             None => {}
         }
-        let claimed = match self.ask(false).await {
+        let claimed = match self.ask(false, now).await {
             Ok(Asked::Busy(remaining)) => {
                 turn.share_busy(remaining);
-                self.wait(&turn, deadline).await
+                Box::pin(self.wait(&turn, deadline)).await
             }
             Ok(Asked::Claimed(claimed)) => Ok(claimed),
             Err(error) => Err(error),
@@ -131,7 +138,11 @@ impl Call {
 
     /// Claims again and again, whenever there is news of the attempt in progress. There is no other
     /// way for a waiter to learn anything, so there is no second path to a takeover.
-    async fn wait(&self, turn: &AtStore<'_>, deadline: Instant) -> Result<Claimed, Error> {
+    async fn wait(
+        self: &Arc<Self>,
+        turn: &AtStore<'_>,
+        deadline: Instant,
+    ) -> Result<Claimed, Error> {
         self.emit(EventKind::Waited, &"");
         let store = Arc::clone(&self.shared().store);
         // Subscribed before the first claim, so that nothing falls in between.
@@ -141,7 +152,7 @@ impl Call {
         });
         let mut poll = POLL.0;
         loop {
-            let remaining = match self.ask(true).await {
+            let remaining = match self.ask(true, Instant::now()).await {
                 Ok(Asked::Claimed(claimed)) => return Ok(claimed),
                 Ok(Asked::Busy(remaining)) => remaining,
                 Err(Error::Store { source, .. })
@@ -165,19 +176,24 @@ impl Call {
     }
 
     /// Asks the store, under a fresh owner.
-    async fn ask(&self, wait: bool) -> Result<Asked, Error> {
+    async fn ask(self: &Arc<Self>, wait: bool, mut now: Instant) -> Result<Asked, Error> {
         loop {
             let owner = Owner::random().map_err(Error::Randomness)?;
-            let asked = ToTheEnd::new(self.clone().ask_as(self.request(owner, wait)));
+            let asked = ToTheEnd::new(Arc::clone(self).ask_as(self.request(owner, wait), now));
             if let Some(asked) = asked.await? {
                 return Ok(asked);
             }
+            now = Instant::now();
         }
     }
 
     /// Asks the store, or returns `None` if this owner's claim has been overtaken before it ran.
-    async fn ask_as(self, request: ClaimRequest) -> Result<Option<Asked>, Error> {
-        let (claim, sent) = self.claim_patiently(&request).await?;
+    async fn ask_as(
+        self: Arc<Self>,
+        request: ClaimRequest,
+        now: Instant,
+    ) -> Result<Option<Asked>, Error> {
+        let (claim, sent) = self.claim_patiently(&request, now).await?;
         Ok(Some(match claim {
             Claim::Busy { remaining, .. } => Asked::Busy(remaining),
             Claim::Done(recorded) => {
@@ -189,7 +205,7 @@ impl Call {
             Claim::Granted(grant) => Asked::Claimed(Claimed::Granted(Held::new(self, grant, sent))),
             Claim::InDoubt(doubt) if doubt.grant.owner == request.owner => {
                 // The grant came, and ran out, while its reply was lost: nothing has run.
-                self.release_unrun(doubt.grant.holder()).await;
+                Box::pin(self.release_unrun(doubt.grant.holder())).await;
                 return Ok(None);
             }
             Claim::InDoubt(doubt) => {
@@ -203,10 +219,13 @@ impl Call {
 
     /// Claims, and tries again when the store fails for a moment: as the same owner, so that a claim
     /// whose reply was lost is found again. Returns also when the last try was sent.
-    async fn claim_patiently(&self, request: &ClaimRequest) -> Result<(Claim, Instant), Error> {
+    async fn claim_patiently(
+        self: &Arc<Self>,
+        request: &ClaimRequest,
+        mut sent: Instant,
+    ) -> Result<(Claim, Instant), Error> {
         let mut pauses = PAUSES.into_iter();
         loop {
-            let sent = Instant::now();
             let error = match self.shared().store.claim(&self.key, request).await {
                 Ok(claim) => return Ok((claim, sent)),
                 Err(error) => error,
@@ -220,16 +239,17 @@ impl Call {
                 return Err(self.store_error(error));
             };
             sleep(pause).await;
+            sent = Instant::now();
         }
     }
 
     /// Gives up a claim that was never answered, and may have been granted.
-    fn withdraw(&self, owner: Owner) {
+    fn withdraw(self: &Arc<Self>, owner: Owner) {
         if self.policy.on_store_failure == OnStoreFailure::RunUnprotected {
             // The operation is about to run, so that it would be wrong to say that it never began.
             return;
         }
-        let call = self.clone();
+        let call = Arc::clone(self);
         in_background(async move { call.release_unrun(Holder { owner, fence: None }).await });
     }
 

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, Ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -347,7 +348,7 @@ impl<P> Operation<P> {
     }
 
     /// What there is to call, or `None` if it runs without protection.
-    fn prepare(self) -> Result<(Option<Call>, P), Error> {
+    fn prepare(self) -> Result<(Option<Arc<Call>>, P), Error> {
         let engine = self.engine.ok_or(Error::NoEngine)?;
         if let Some(site) = self.site {
             site.check()?;
@@ -374,13 +375,14 @@ impl<P> Operation<P> {
         check("ttl", self.policy.ttl)?;
         check("lease", self.policy.lease)?;
         let fingerprint = self.fingerprint?;
-        let call = Call {
+        // Several futures need it, and moving it about would cost more than this.
+        let call = Arc::new(Call {
             engine,
             scope: self.scope,
             key,
             fingerprint,
             policy: self.policy,
-        };
+        });
         Ok((Some(call), self.errors))
     }
 }

@@ -32,7 +32,7 @@ pub struct Running<R, P> {
 }
 
 enum Protection {
-    None(Option<Call>),
+    None(Option<Arc<Call>>),
     Held(Held),
 }
 
@@ -45,7 +45,7 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
         }
     }
 
-    pub(crate) fn unprotected(call: Option<Call>, errors: P) -> Self {
+    pub(crate) fn unprotected(call: Option<Arc<Call>>, errors: P) -> Self {
         Self {
             held: Protection::None(call),
             errors,
@@ -80,7 +80,7 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
         let reply = match ended {
             Ok(reply) => reply,
             Err(panic) => {
-                held.settle_panic().await;
+                Box::pin(held.settle_panic()).await;
                 resume_unwind(panic)
             }
         };
@@ -116,7 +116,7 @@ async fn conclude<R: Reply, P: ErrorPolicy<R::Error>>(held: Held, errors: P, rep
         Ok(value) => value,
         Err(error) => {
             let end = end_of(&held.call, &errors, &error);
-            return match held.settle_error(end).await {
+            return match Box::pin(held.settle_error(end)).await {
                 Some((call, recorded)) => call.replay(&recorded, &errors),
                 None => R::from_result(Err(error)),
             };
@@ -185,7 +185,7 @@ pub(crate) enum ErrorEnd {
 /// dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) call: Call,
+    pub(crate) call: Arc<Call>,
     pub(crate) grant: Arc<Grant>,
     lease: Arc<LeaseSignal>,
     /// When the lease was last asked for: it is counted from before the request was sent.
@@ -201,7 +201,7 @@ enum Stage {
 }
 
 impl Held {
-    pub(crate) fn new(call: Call, grant: Grant, asked: Instant) -> Self {
+    pub(crate) fn new(call: Arc<Call>, grant: Grant, asked: Instant) -> Self {
         if grant.attempt > 1 {
             call.emit(
                 EventKind::Takeover,
@@ -271,7 +271,7 @@ impl Held {
     }
 
     fn renew(&self) -> impl Future<Output = Result<Update, crate::StoreError>> + Send + use<> {
-        let (call, grant) = (self.call.clone(), Arc::clone(&self.grant));
+        let (call, grant) = (Arc::clone(&self.call), Arc::clone(&self.grant));
         ToTheEnd::new(async move {
             call.shared()
                 .store
@@ -301,7 +301,7 @@ impl Held {
     }
 
     fn telling(&self, release: Release) -> impl Future<Output = ()> + Send + use<> {
-        let (call, holder) = (self.call.clone(), self.grant.holder());
+        let (call, holder) = (Arc::clone(&self.call), self.grant.holder());
         async move { call.tell(&holder, release).await }
     }
 }

@@ -41,7 +41,7 @@ impl Held {
     /// Records a result, even if nobody waits for it.
     pub(crate) async fn complete(self, completion: Completion) -> (Self, Settled) {
         let recorder = Recorder {
-            call: self.call.clone(),
+            call: Arc::clone(&self.call),
             grant: Arc::clone(&self.grant),
             completion,
             began: Instant::now(),
@@ -49,14 +49,14 @@ impl Held {
         let settled = match ToTheEnd::new(recorder.record()).await {
             Told::Recorded { kept } => Settled::Recorded { kept },
             Told::Unrecorded(error) => Settled::Unrecorded(error),
-            Told::Lost(found) => self.superseded(found).await,
+            Told::Lost(found) => Box::pin(self.superseded(found)).await,
         };
         (self, settled)
     }
 
     /// Ends the attempt after an error. Returns a result that counts in its place, if another
     /// attempt has one.
-    pub(crate) async fn settle_error(self, end: ErrorEnd) -> Option<(Call, Recorded)> {
+    pub(crate) async fn settle_error(self, end: ErrorEnd) -> Option<(Arc<Call>, Recorded)> {
         let mode = match end {
             ErrorEnd::Hold => ReleaseMode::Hold,
             ErrorEnd::Release => ReleaseMode::Free,
@@ -64,7 +64,7 @@ impl Held {
                 let completion = Completion::error(payload, self.call.policy.ttl);
                 let (held, settled) = self.complete(completion).await;
                 return match settled {
-                    Settled::Superseded(recorded) => Some((held.call.clone(), recorded)),
+                    Settled::Superseded(recorded) => Some((Arc::clone(&held.call), recorded)),
                     Settled::LeaseLost | Settled::Recorded { .. } | Settled::Unrecorded(_) => None,
                 };
             }
@@ -102,7 +102,7 @@ impl Held {
 
 /// Gets one result into the store.
 struct Recorder {
-    call: Call,
+    call: Arc<Call>,
     grant: Arc<Grant>,
     completion: Completion,
     began: Instant,
@@ -112,7 +112,7 @@ impl Recorder {
     /// Tries for as long as a caller is patient, and goes on in the background after that.
     async fn record(mut self) -> Told {
         let patience = self.call.shared().record_patience;
-        match self.try_for(patience).await {
+        match self.try_from(self.began, patience).await {
             Told::Unrecorded(error) => {
                 self.call.emit(EventKind::Unrecorded, &error);
                 if error.is_transient() {
@@ -126,20 +126,18 @@ impl Recorder {
 
     /// Goes on until a lost record could no longer be healed.
     async fn record_late(mut self) {
-        let rest = self
-            .grant
-            .healing_window()
-            .saturating_sub(self.began.elapsed());
-        if let Told::Unrecorded(error) = self.try_for(rest).await {
+        let now = Instant::now();
+        let rest = self.grant.healing_window().saturating_sub(now - self.began);
+        if let Told::Unrecorded(error) = self.try_from(now, rest).await {
             self.call.emit(EventKind::Unrecorded, &error);
         }
     }
 
-    async fn try_for(&mut self, patience: Duration) -> Told {
-        let until = Instant::now() + patience;
+    async fn try_from(&mut self, now: Instant, patience: Duration) -> Told {
+        let until = now + patience;
+        let mut sent = now;
         let mut pause = PAUSE.0;
         loop {
-            let sent = Instant::now();
             let store = &self.call.shared().store;
             let error = match store
                 .complete(&self.call.key, &self.grant, &self.completion)
@@ -172,6 +170,7 @@ impl Recorder {
                 .await;
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
+            sent = Instant::now();
         }
     }
 
