@@ -154,7 +154,7 @@ impl Case {
             0 => "keys with no effect",
             1 => "keys with one effect",
             2 => "keys with two effects",
-            _ => "keys with more effects",
+            _ => "keys with three effects or more",
         };
         world.add(effects, 1);
     }

@@ -78,7 +78,8 @@ fn remove(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the process runs, which for a server of a run is a temporary directory of its own.
+/// Where the process runs, which for a server of a run is a temporary directory of its own. Only
+/// Linux tells; elsewhere a server stays behind.
 fn working_directory(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }

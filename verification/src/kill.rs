@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::case::Case;
 use crate::log::{Entry, What};
 use crate::message::{Order, Point};
-use crate::process::Worker;
+use crate::process::{Heard, Worker};
 use crate::random::Random;
 use crate::report::Report;
 use crate::setup::{Mode, Setup, StoreKind};
@@ -54,6 +54,8 @@ struct Plan {
     /// Whether it is killed after its answer instead.
     answers: bool,
     order: Order,
+    /// Whether the one who takes over is killed as well.
+    again: bool,
     retries: usize,
 }
 
@@ -100,6 +102,8 @@ impl Plan {
             delay,
             answers,
             order,
+            // In doubt, nobody takes over.
+            again: world.setup.mode == Mode::Rerun && random.percent(10),
             retries,
         }
     }
@@ -210,10 +214,14 @@ impl Lane {
             case.answer(&mut owner, &plan.order).await?;
         }
         owner.kill().await?;
-        let killed = Instant::now();
+        let mut killed = Instant::now();
         if !plan.answers {
             // It may have been answered before its end.
             case.answer(&mut owner, &plan.order).await?;
+        }
+        if plan.again {
+            self.kill_again(&mut case, &mut random).await?;
+            killed = Instant::now();
         }
 
         let mut doubt = false;
@@ -241,6 +249,21 @@ impl Lane {
         }
         count(&world, &case, &written, doubt);
         world.close(case).await
+    }
+
+    /// Kills the one who takes over, too, between effect and record.
+    async fn kill_again(&mut self, case: &mut Case, random: &mut Random) -> Result<()> {
+        let mut owner = self.owner().await?;
+        let mut order = case.order(&self.world, random, BODY);
+        order.hook = Some(Point::AfterEffect);
+        owner.call(&order).await?;
+        if let Heard::Answer(_, answer) = owner.hear(order.call, Instant::now() + HOOK).await {
+            // The first owner had got as far as to record its result.
+            case.history.answers.push(answer);
+        }
+        owner.kill().await?;
+        case.collect(&mut owner)?;
+        Ok(())
     }
 }
 

@@ -123,7 +123,11 @@ impl Worker {
         let path = format!("/proc/{}/stat", self.pid.as_raw_nonzero());
         for _ in 0..1000 {
             // `pid (name) state ..`
-            let stat = std::fs::read_to_string(&path)?;
+            let Ok(stat) = std::fs::read_to_string(&path) else {
+                // Not on Linux. It stops very soon.
+                sleep(Duration::from_millis(5)).await;
+                return Ok(());
+            };
             let state = stat.rsplit(") ").next().unwrap_or_default();
             if state.starts_with('T') {
                 return Ok(());

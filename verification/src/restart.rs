@@ -23,7 +23,7 @@ const BODY: Duration = Duration::from_millis(10);
 const HOOK: Duration = Duration::from_secs(10);
 /// The server is away for so long at most in every other round, beside the time that it needs to
 /// start.
-const OUTAGE: Duration = Duration::from_millis(1_000);
+const OUTAGE: Duration = Duration::from_secs(1);
 /// How many calls each restart hits.
 const CALLERS: usize = 12;
 

@@ -10,6 +10,7 @@ use clap::Args;
 use idempotency::redis::RedisStore;
 use idempotency::sqlite::SqliteStore;
 use idempotency::{Engine, EngineBuilder, Inspect, OnAbandoned, Store};
+#[cfg(target_os = "linux")]
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::sync::mpsc;
 
@@ -97,6 +98,7 @@ pub(crate) struct Settings {
 /// If the store or the log cannot be opened, or the input is not understood.
 pub async fn run(args: WorkerArgs) -> Result<()> {
     // A stopped process does not see the end of its input.
+    #[cfg(target_os = "linux")]
     set_parent_process_death_signal(Some(Signal::KILL))?;
     match args.place.clone() {
         Place::Memory => bail!("a process has its memory for itself"),

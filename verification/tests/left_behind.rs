@@ -1,5 +1,7 @@
 //! A harness that is killed leaves no process and no file behind.
 
+#![cfg(target_os = "linux")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
