@@ -40,7 +40,12 @@
 //!   `maxmemory` and a policy other than `noeviction` is refused, unless
 //!   [it is allowed](ConnectOptions::allow_eviction).
 //! - **An owner that lost its record** to a crash or a failover may write it anew, but only within the
-//!   ttl of its grant, less a second: later, another life of the key may have come and gone.
+//!   ttl of its grant, less a second (less a fiftieth, if that is shorter): later, another life of the
+//!   key may have come and gone.
+//! - **Fences of two lives of a key** may come in the wrong order if a command is under way for
+//!   longer than the ttl. A claim whose reply comes late is given a new fence; one whose reply is
+//!   lost on top of it keeps the old one when it is repeated. A connection counts as dead after 10 s
+//!   without an acknowledgement, so this takes a ttl of seconds.
 //!
 //! # Time
 //!
@@ -52,7 +57,8 @@
 //!
 //! A first grant's fence, the time of completion and the time of a replay's end come from an estimate
 //! of the server's clock that each client makes once a minute. It is never ahead of the server, and
-//! behind it by one round trip at most.
+//! behind it by one round trip at most. So the fences of two clients may be in the wrong order where
+//! less than that lies between the deletion, or loss, of a record and the next claim.
 //!
 //! # Waiting
 //!

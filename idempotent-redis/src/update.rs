@@ -14,8 +14,9 @@ use crate::time::millis;
 
 /// How often a lost record may come back before its owner could write it anew.
 const HEALING_TRIES: usize = 4;
-/// What is taken off the healing window, at most: a server that takes over may be behind in time.
-const HEALING_MARGIN: Duration = Duration::from_secs(1);
+/// What is taken off the healing window, and which part of it at most: a server that takes over may
+/// be behind in time.
+const HEALING_MARGIN: (Duration, u32) = (Duration::from_secs(1), 50);
 
 impl<C> RedisStore<C>
 where
@@ -76,7 +77,7 @@ where
         healed: impl Fn(Record) -> Record + Send,
     ) -> Result<Update, Error> {
         let window = grant.healing_window();
-        let margin = HEALING_MARGIN.min(window / 10);
+        let margin = HEALING_MARGIN.0.min(window / HEALING_MARGIN.1);
         let window = window.saturating_sub(margin).as_micros().to_string();
         for _ in 0..HEALING_TRIES {
             let answer = script.ask(&self.connection, key, arguments).await?;

@@ -36,7 +36,7 @@ if state == 'C' or state == 'F' then return same and 'D' .. is or 'M' end
 
 if state == 'P' and own then
   -- The reply to an earlier try was lost, or came late. Nobody has seen a late one's fence.
-  redis.call('PEXPIRE', key, lease + keep)
+  redis.call('PEXPIRE', key, lease + kept)
   if ARGV[5] == 'l' then
     local number, numbers = under(math.max(fence + 1, now()), attempt, kept)
     is = sub(is, 1, 37) .. number .. sub(is, 54, 121) .. numbers

@@ -29,7 +29,10 @@ const LEASES: [u64; 2] = [5_050, 60_050];
 const KEEPS: [u64; 3] = [3_050, 30_050, 3_600_050];
 const TTLS: [u64; 3] = [4_050, 20_050, 3_600_050];
 
-/// What happens next. Grants are chosen from all that there have been, the latest first.
+/// One of the grants that there have been, counted from the last, and whether its fence is forged.
+type Pick = (usize, bool);
+
+/// What happens next.
 #[derive(Clone, Debug)]
 enum Action {
     Claim {
@@ -41,7 +44,7 @@ enum Action {
         flags: (bool, bool),
     },
     Complete {
-        grant: usize,
+        grant: Pick,
         failed: bool,
         payload: usize,
         ttl: u64,
@@ -49,20 +52,20 @@ enum Action {
     Lose,
     Pass(u64),
     RecordStep {
-        grant: usize,
+        grant: Pick,
         name: usize,
         value: usize,
         lease: u64,
     },
     Release {
-        grant: usize,
+        grant: Pick,
         with_fence: bool,
         ending: usize,
         mode: usize,
         failed: bool,
     },
     Renew {
-        grant: usize,
+        grant: Pick,
         lease: u64,
     },
 }
@@ -91,7 +94,12 @@ fn action() -> impl Strategy<Value = Action> {
                 }
             })
         });
-    let grant = || prop_oneof![4 => Just(0_usize), 1 => 0..4_usize];
+    let grant = || {
+        (
+            prop_oneof![4 => Just(0_usize), 1 => 0..4_usize],
+            prop::bool::weighted(0.1),
+        )
+    };
     prop_oneof![
         6 => claim,
         3 => (grant(), prop::bool::weighted(0.3), 0..4_usize, select(&TTLS[..])).prop_map(
@@ -176,7 +184,13 @@ impl<'a> Pair<'a> {
             | Action::RecordStep { grant, .. }
             | Action::Release { grant, .. }
             | Action::Renew { grant, .. } => {
-                if let Some(granted) = self.grants.iter().rev().nth(grant).cloned() {
+                let (back, forged) = grant;
+                let picked = self.grants.iter().rev().nth(back).cloned();
+                if let Some(mut granted) = picked {
+                    if forged {
+                        granted.by_model.fence = next(granted.by_model.fence);
+                        granted.by_store.fence = next(granted.by_store.fence);
+                    }
                     self.write(action, &granted).await;
                 }
             }
@@ -192,16 +206,23 @@ impl<'a> Pair<'a> {
         if let (Claim::Granted(found), Reply::Claim(Claim::Granted(model))) = (&claim, &reply) {
             let known = |granted: &Granted| granted.by_store.holder() == found.holder();
             let is_known = self.grants.iter().any(known);
-            if let Some(before) = self.record.clone().filter(|before| !before.is_expired(now)) {
-                let last = |granted: &&Granted| granted.by_model.fence == before.fence;
-                let last = self.grants.iter().find(last).unwrap().by_store.fence;
+            let before = self
+                .record
+                .as_ref()
+                .filter(|before| !before.is_expired(now));
+            // A forged grant may have been healed, and is not among those that were given.
+            let last = before.and_then(|before| {
+                let is_last = |granted: &&Granted| granted.by_model.fence == before.fence;
+                Some((before, self.grants.iter().find(is_last)?.by_store.fence))
+            });
+            if let Some((before, last)) = last {
+                let own = before.owner == request.owner && before.state == State::InProgress;
+                assert_eq!(is_known, own, "only an own grant is given twice");
                 assert!(
-                    found.fence > last || is_known,
+                    found.fence > last || own,
                     "{:?} after {last:?}",
                     found.fence
                 );
-                let own = before.owner == request.owner && before.state == State::InProgress;
-                assert_eq!(is_known, own, "only an own grant is given twice");
             }
             let granted = Granted {
                 by_model: model.clone(),
@@ -303,6 +324,10 @@ impl<'a> Pair<'a> {
         let (seconds, micros): (u64, u64) = self.world.ask(&command(&["TIME"])).await;
         Timestamp::from_micros(seconds * 1_000_000 + micros).plus(self.ahead)
     }
+}
+
+fn next(fence: Fence) -> Fence {
+    Fence::from_u64(fence.as_u64() + 1)
 }
 
 /// What the owner of `grant` asks for.

@@ -176,6 +176,41 @@ async fn a_full_server_still_keeps_and_finishes_work() {
     );
 }
 
+/// Here it is the script that sees what there is.
+#[tokio::test]
+async fn a_full_server_still_tells_a_record_from_something_else() {
+    let world = World::start().await;
+    let good = key("good");
+    world.grant(&good, &request()).await;
+    let good: String = world.ask(command(&["GET"]).arg(redis_key(&good))).await;
+    let foreign = [
+        "",
+        "something else",
+        &good.replacen("idr1P", "idr1Q", 1),
+        &good[..130],
+    ];
+    let newer = good.replacen("idr1P", "idr2P", 1);
+    for (number, text) in foreign.into_iter().chain([&*newer]).enumerate() {
+        let key = redis_key(&key(&number.to_string()));
+        () = world.ask(command(&["SET"]).arg(key).arg(text)).await;
+    }
+    world.fill();
+
+    let mut waiting = request();
+    waiting.wait = true;
+    for (number, text) in foreign.into_iter().chain([&*newer]).enumerate() {
+        let key = key(&number.to_string());
+        let error = world.store.claim(&key, &waiting).await.unwrap_err();
+        match error {
+            StoreError::Corrupt(_) => assert!(text != newer),
+            StoreError::Incompatible { .. } => assert!(text == newer),
+            error => panic!("{text}: {error:?}"),
+        }
+        let found: String = world.ask(command(&["GET"]).arg(redis_key(&key))).await;
+        assert_eq!(found, text);
+    }
+}
+
 #[tokio::test]
 async fn a_full_server_still_heals() {
     let world = World::start().await;
