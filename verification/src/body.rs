@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use idempotency::{Attempt, Ending, Engine, Error, Fence, Outcome, idempotent};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::log::{Entry, Log, What};
@@ -62,8 +62,8 @@ pub(crate) struct Stage {
     /// Where lines to the harness go.
     pub(crate) say: fn(&Said),
     executions: AtomicU64,
-    /// The bodies that wait at their hook.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<()>>>,
+    /// Where bodies wait to be let go on, by their calls.
+    hooks: Mutex<HashMap<u64, Arc<Notify>>>,
 }
 
 impl Stage {
@@ -73,30 +73,24 @@ impl Stage {
             name,
             say,
             executions: AtomicU64::new(1),
-            waiting: Mutex::default(),
+            hooks: Mutex::default(),
         }
     }
 
-    /// Lets the body of `call` go on.
+    /// Lets the body of `call` go on, or pass its hook when it comes to it.
     pub(crate) fn go(&self, call: u64) {
-        let waiting = self.waiting.lock();
-        let waiting = waiting
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&call);
-        if let Some(waiting) = waiting {
-            // A body whose call is over does not wait any more.
-            _ = waiting.send(());
-        }
+        self.hook(call).notify_one();
     }
 
     async fn wait(&self, call: u64) {
-        let (sender, go) = oneshot::channel();
-        let waiting = self.waiting.lock();
-        waiting
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(call, sender);
+        let hook = self.hook(call);
         (self.say)(&Said::At(call));
-        _ = go.await;
+        hook.notified().await;
+    }
+
+    fn hook(&self, call: u64) -> Arc<Notify> {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(hooks.entry(call).or_default())
     }
 }
 

@@ -17,13 +17,15 @@ use crate::setup::{Mode, Setup, StoreKind};
 use crate::worker::Settings;
 use crate::world::{Options, World, join};
 
-const LEASE: Duration = Duration::from_millis(150);
+/// On a file, the first renewal is to come after the owner was stopped: whoever is stopped in the
+/// middle of a write holds up all the others.
+const LEASES: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(450)];
 /// How long a body takes at most on either side of its effect.
 const BODY: Duration = Duration::from_millis(10);
 /// How long it takes at most until a body is at its hook.
 const HOOK: Duration = Duration::from_secs(10);
 /// When a rival that has not been answered is taken to be held up by the stopped process itself.
-const HELD_UP: Duration = Duration::from_secs(3);
+const HELD_UP: Duration = Duration::from_secs(2);
 
 /// When the stopped owner goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,15 +79,15 @@ const COUNTS: [&str; 14] = [
 ///
 /// If the harness itself fails. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
+    let (lanes, lease) = match setup.store {
+        StoreKind::Redis => (8, LEASES[0]),
+        StoreKind::Memory | StoreKind::Sqlite => (4, LEASES[1]),
+    };
     let settings = Settings {
-        lease: LEASE,
+        lease,
         patience: Duration::from_secs(10),
         mode: setup.mode,
         control: setup.control,
-    };
-    let lanes = match setup.store {
-        StoreKind::Redis => 8,
-        StoreKind::Memory | StoreKind::Sqlite => 4,
     };
     let options = Options {
         kind: "stop",
@@ -198,6 +200,7 @@ impl Lane {
         if matches!(heard, Heard::Nothing) {
             // A stopped process can hold the lock on a file. Nobody gets past that.
             world.add("held up by the stopped process", 1);
+            world.witness.note(stopped, Instant::now());
         }
         if let Heard::Answer(_, answer) = &heard {
             case.history.answers.push(answer.clone());
@@ -214,8 +217,8 @@ impl Lane {
         if matches!(heard, Heard::At) {
             // Sometimes the owner is done by then, sometimes it has to wait.
             sleep(random.up_to(Duration::from_millis(40))).await;
-            self.rival.go(order.call).await?;
         }
+        self.rival.go(order.call).await?;
         if matches!(heard, Heard::At | Heard::Nothing) {
             case.answer(&mut self.rival, &order).await?;
         }

@@ -45,6 +45,11 @@ impl Witness {
         sum + longest * turns
     }
 
+    /// Takes note that nothing could go on from `from` to `to`, for a reason that is known.
+    pub(crate) fn note(&self, from: Instant, to: Instant) {
+        self.shared.stalls().push((from, to));
+    }
+
     /// The longest time for which the machine stood still.
     pub(crate) fn worst(&self) -> Duration {
         let stalls = self.shared.stalls();
