@@ -2,8 +2,10 @@
 
 use idempotency::{Error, idempotent};
 
+struct Name;
+
 struct Service {
-    name: String,
+    name: Name,
 }
 
 impl Service {
@@ -14,6 +16,6 @@ impl Service {
 }
 
 fn main() {
-    let service = Service { name: String::new() };
+    let service = Service { name: Name };
     let _charged = service.charge(1);
 }

@@ -7,7 +7,7 @@ async fn charge(engine: &Engine, id: u64) -> Result<u64, Declined> {
     Ok(id)
 }
 
-fn classify(_: &String) -> OnError {
+fn classify(_: &u64) -> OnError {
     OnError::Release
 }
 
