@@ -21,6 +21,8 @@ pub(crate) struct Args {
 pub(crate) enum Section {
     /// The store in this process's memory, and the near cache.
     Memory,
+    /// The Redis store, on a server of its own.
+    Redis,
 }
 
 impl Args {

@@ -8,6 +8,7 @@ mod clock;
 mod memory;
 mod orders;
 mod progress;
+mod redis;
 mod rounds;
 mod table;
 
@@ -40,6 +41,7 @@ fn run(args: &Args) -> Result<Table> {
     for section in args.sections() {
         match section {
             Section::Memory => memory::measure(args, &progress, &mut table)?,
+            Section::Redis => redis::measure(args, &progress, &mut table)?,
         }
     }
     Ok(table)

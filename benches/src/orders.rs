@@ -52,6 +52,14 @@ impl Ours {
     pub(crate) const fn new(engine: Engine, text: &'static str) -> Self {
         Self { engine, text }
     }
+
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) const fn text(&self) -> &'static str {
+        self.text
+    }
 }
 
 impl Desk for Ours {

@@ -16,15 +16,8 @@ impl Figures {
         self.add(elapsed.as_secs_f64() * 1e9 / count(calls));
     }
 
-    /// The middle one, or not a number if there is none.
-    pub(crate) fn median(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        match (sorted.len() / 2, sorted.len() % 2) {
-            (0, 0) => f64::NAN,
-            (middle, 0) => f64::midpoint(sorted[middle - 1], sorted[middle]),
-            (middle, _) => sorted[middle],
-        }
+    pub(crate) fn median(&self) -> Option<f64> {
+        median(self.0.clone())
     }
 }
 
@@ -35,6 +28,26 @@ pub(crate) struct Pair {
     pub(crate) ours: Figures,
 }
 
+impl Pair {
+    /// How many times the floor's the toolkit's figure is: in the middle of all batches, each beside
+    /// its neighbour, which the machine's moods meet alike.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        let pairs = self.floor.0.iter().zip(&self.ours.0);
+        median(pairs.map(|(floor, ours)| ours / floor).collect())
+    }
+}
+
+/// The one in the middle, if there is any.
+fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_unstable_by(f64::total_cmp);
+    let (middle, is_odd) = (figures.len() / 2, figures.len() % 2 == 1);
+    let above = *figures.get(middle)?;
+    if is_odd {
+        return Some(above);
+    }
+    Some(f64::midpoint(figures[middle - 1], above))
+}
+
 pub(crate) fn count(calls: usize) -> f64 {
     u32::try_from(calls).map_or(f64::MAX, f64::from)
 }
@@ -43,11 +56,24 @@ pub(crate) fn count(calls: usize) -> f64 {
 mod tests {
     use super::*;
 
+    fn figures(figures: &[f64]) -> Figures {
+        Figures(figures.to_vec())
+    }
+
     #[test]
     fn the_median_is_the_middle() {
-        let median = |figures: &[f64]| Figures(figures.to_vec()).median();
-        assert!(median(&[]).is_nan());
-        assert_eq!(median(&[3.0, 1.0, 2.0]).to_bits(), 2_f64.to_bits());
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
+        assert_eq!(figures(&[]).median(), None);
+        assert_eq!(figures(&[3.0, 1.0, 2.0]).median(), Some(2.0));
+        assert_eq!(figures(&[4.0, 1.0, 2.0, 3.0]).median(), Some(2.5));
+    }
+
+    #[test]
+    fn a_ratio_is_of_neighbours() {
+        let pair = Pair {
+            floor: figures(&[1.0, 10.0, 100.0]),
+            ours: figures(&[2.0, 20.0, 300.0]),
+        };
+        assert_eq!(pair.ratio(), Some(2.0));
+        assert_eq!(Pair::default().ratio(), None);
     }
 }

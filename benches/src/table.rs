@@ -2,7 +2,7 @@ use std::fmt;
 
 use comfy_table::{Cell, CellAlignment, Table as Printed, presets};
 
-use crate::rounds::Pair;
+use crate::rounds::{Figures, Pair};
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Table {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) operation: &'static str,
-    pub(crate) callers: &'static str,
+    pub(crate) callers: usize,
     pub(crate) unit: Unit,
     pub(crate) figures: Pair,
     pub(crate) bar: Bar,
@@ -39,6 +39,10 @@ pub(crate) enum Bar {
     AtMost(f64),
     /// The toolkit's figure is at least this.
     AtLeast(f64),
+    /// The toolkit's figure is at most so many times the floor's.
+    RatioAtMost(f64),
+    /// The toolkit's figure is at least so many times the floor's.
+    RatioAtLeast(f64),
 }
 
 impl Table {
@@ -48,18 +52,14 @@ impl Table {
 }
 
 impl Row {
-    /// The medians of the floor and of the toolkit, and the second in units of the first.
-    fn results(&self) -> (f64, f64, f64) {
-        let (floor, ours) = (self.figures.floor.median(), self.figures.ours.median());
-        (floor, ours, ours / floor)
-    }
-
     fn is_met(&self) -> Option<bool> {
-        let (_, ours, _) = self.results();
+        let (ours, ratio) = (self.figures.ours.median(), self.figures.ratio());
         match self.bar {
             Bar::None => None,
-            Bar::AtMost(bar) => Some(ours <= bar),
-            Bar::AtLeast(bar) => Some(ours >= bar),
+            Bar::AtMost(bar) => Some(ours? <= bar),
+            Bar::AtLeast(bar) => Some(ours? >= bar),
+            Bar::RatioAtMost(bar) => Some(ratio? <= bar),
+            Bar::RatioAtLeast(bar) => Some(ratio? >= bar),
         }
     }
 
@@ -68,12 +68,17 @@ impl Row {
             Bar::None => String::new(),
             Bar::AtMost(bar) => format!("<= {}", self.unit.show(bar)),
             Bar::AtLeast(bar) => format!(">= {}", self.unit.show(bar)),
+            Bar::RatioAtMost(bar) => format!("ratio <= {bar:.2}"),
+            Bar::RatioAtLeast(bar) => format!("ratio >= {bar:.2}"),
         }
     }
 
     fn cells(&self) -> [Cell; 7] {
-        let (floor, ours, ratio) = self.results();
-        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let right = |text: Option<String>| {
+            Cell::new(text.unwrap_or_default()).set_alignment(CellAlignment::Right)
+        };
+        let figure =
+            |figures: &Figures| right(figures.median().map(|figure| self.unit.show(figure)));
         let met = match self.is_met() {
             None => "",
             Some(true) => "yes",
@@ -81,14 +86,10 @@ impl Row {
         };
         [
             Cell::new(self.operation),
-            right(self.callers.to_owned()),
-            right(self.unit.show_measured(floor)),
-            right(self.unit.show_measured(ours)),
-            right(if ratio.is_nan() {
-                String::new()
-            } else {
-                format!("{ratio:.2}")
-            }),
+            right(Some(self.callers.to_string())),
+            figure(&self.figures.floor),
+            figure(&self.figures.ours),
+            right(self.figures.ratio().map(|ratio| format!("{ratio:.2}"))),
             Cell::new(self.bar()),
             Cell::new(met),
         ]
@@ -98,18 +99,11 @@ impl Row {
 impl Unit {
     fn show(self, figure: f64) -> String {
         match self {
-            Self::Time if figure < 100_000.0 => format!("{:.2} us", figure / 1e3),
-            Self::Time => format!("{:.1} ms", figure / 1e6),
+            Self::Time if figure < 1e5 => format!("{:.2} us", figure / 1e3),
+            Self::Time if figure < 1e9 => format!("{:.2} ms", figure / 1e6),
+            Self::Time => format!("{:.2} s", figure / 1e9),
             Self::Rate => format!("{figure:.0}/s"),
             Self::Times => format!("{figure:.2} x"),
-        }
-    }
-
-    fn show_measured(self, figure: f64) -> String {
-        if figure.is_nan() {
-            String::new()
-        } else {
-            self.show(figure)
         }
     }
 }
@@ -135,16 +129,14 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Figures;
 
     fn row(floor: f64, ours: f64, bar: Bar) -> Row {
         let mut figures = Pair::default();
-        let add = |figures: &mut Figures, figure| figures.add(figure);
-        add(&mut figures.floor, floor);
-        add(&mut figures.ours, ours);
+        figures.floor.add(floor);
+        figures.ours.add(ours);
         Row {
             operation: "test",
-            callers: "1",
+            callers: 1,
             unit: Unit::Time,
             figures,
             bar,
@@ -158,6 +150,8 @@ mod tests {
             row(500.0, 1001.0, Bar::AtMost(1000.0)).is_met(),
             Some(false)
         );
+        assert_eq!(row(4.0, 5.0, Bar::RatioAtMost(1.25)).is_met(), Some(true));
+        assert_eq!(row(4.0, 3.0, Bar::RatioAtLeast(0.8)).is_met(), Some(false));
         assert_eq!(row(1.0, 1.6, Bar::AtLeast(1.6)).is_met(), Some(true));
         assert_eq!(row(1.0, 1.5, Bar::AtLeast(1.6)).is_met(), Some(false));
         assert_eq!(row(1.0, 1.0, Bar::None).is_met(), None);

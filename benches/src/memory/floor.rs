@@ -13,7 +13,7 @@ const SHARDS: usize = 64;
 ///
 /// It knows neither fingerprints nor leases, and forgets nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Floor {
+pub(super) struct Floor {
     shared: Arc<Shared>,
     text: &'static str,
 }
@@ -31,7 +31,7 @@ enum Entry {
 }
 
 impl Floor {
-    pub(crate) fn new(text: &'static str) -> Self {
+    pub(super) fn new(text: &'static str) -> Self {
         let shared = Shared {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -49,7 +49,7 @@ impl Floor {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn forget(&self, orders: &[Order]) {
+    pub(super) fn forget(&self, orders: &[Order]) {
         for order in orders {
             let key = key(order);
             self.shard(&key).remove(&key);

@@ -88,7 +88,7 @@ fn one_caller(args: &Args, progress: &Progress, table: &mut Table) -> Result<()>
     from_near.floor = replay.floor.clone();
     let row = |operation, figures, bar| Row {
         operation,
-        callers: "1",
+        callers: 1,
         unit: Unit::Time,
         figures,
         bar,
@@ -131,7 +131,7 @@ fn many_callers(args: &Args, progress: &Progress, table: &mut Table) -> Result<(
     }
     let row = |operation, unit, figures, bar| Row {
         operation,
-        callers: "64",
+        callers: CALLERS,
         unit,
         figures,
         bar,
