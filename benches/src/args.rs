@@ -23,6 +23,10 @@ pub(crate) enum Section {
     Memory,
     /// The Redis store, on a server of its own.
     Redis,
+    /// The store in a file of `SQLite`'s, on a disk.
+    Sqlite,
+    /// What the attribute costs the compiler.
+    Expansion,
 }
 
 impl Args {

@@ -5,11 +5,13 @@
 
 mod args;
 mod clock;
+mod expansion;
 mod memory;
 mod orders;
 mod progress;
 mod redis;
 mod rounds;
+mod sqlite;
 mod table;
 
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ fn run(args: &Args) -> Result<Table> {
         match section {
             Section::Memory => memory::measure(args, &progress, &mut table)?,
             Section::Redis => redis::measure(args, &progress, &mut table)?,
+            Section::Sqlite => sqlite::measure(args, &progress, &mut table)?,
+            Section::Expansion => expansion::measure(args, &progress, &mut table)?,
         }
     }
     Ok(table)

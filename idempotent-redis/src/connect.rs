@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use idempotent_core::StoreError;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo};
 
 use crate::error::Error;
+use crate::notify::Servers;
+use crate::reconnect::Reconnecting;
 use crate::store::RedisStore;
 
 /// How long the driver's queue is. Its own 50 makes callers wait for each other.
@@ -79,17 +80,20 @@ impl ConnectOptions {
         &self,
         server: impl IntoConnectionInfo + Send,
     ) -> Result<RedisStore, StoreError> {
-        let client = client(server)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.connection_timeout))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_pipeline_buffer_size(QUEUE)
-            // The engine repeats what failed; the driver's own six tries would only hide it.
-            .set_number_of_retries(1);
-        let connection = ConnectionManager::new_with_config(client.clone(), config).await;
-        let store = RedisStore::new(connection.map_err(Error::from)?).with_notifications([client]);
+        let connection = self.connection(server)?;
+        let store = RedisStore::new(connection.clone()).notified_by(Servers::Of(connection));
         self.check(&store).await?;
         Ok(store)
+    }
+
+    /// A connection to one server, which is made when it is first used: for a store, or for its
+    /// [replicas](RedisStore::with_replicas), which need one of their own.
+    ///
+    /// # Errors
+    ///
+    /// If `server` does not say where the server is.
+    pub fn connection(&self, server: impl IntoConnectionInfo) -> Result<Reconnecting, StoreError> {
+        Ok(Reconnecting::to_server(client(server)?, self))
     }
 
     pub(crate) async fn check<C>(&self, store: &RedisStore<C>) -> Result<(), StoreError>

@@ -81,6 +81,12 @@
 //! moment, and to its successor after a failover. Calls fail in between, as transient errors, and
 //! the engine repeats them.
 //!
+//! # Connections
+//!
+//! [`Reconnecting`] is what [`RedisStore::connect`] uses. A store on another connection
+//! ([`RedisStore::new`]) recovers as that one does: the driver's `ConnectionManager` keeps some errors
+//! that it met while connecting, and repeats them for ever.
+//!
 //! # Rights
 //!
 //! For a user with access control, with the default prefix:
@@ -128,6 +134,7 @@ mod connect;
 mod error;
 mod inspect;
 mod notify;
+mod reconnect;
 mod replicas;
 mod scan;
 mod script;
@@ -142,7 +149,6 @@ mod update;
 pub use redis;
 
 pub use self::connect::ConnectOptions;
-#[cfg(feature = "sentinel")]
-pub use self::sentinel::SentinelConnection;
+pub use self::reconnect::Reconnecting;
 pub use self::server::{Durability, Server};
 pub use self::store::RedisStore;

@@ -11,8 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use crate::error::Error;
-#[cfg(feature = "sentinel")]
-use crate::sentinel::SentinelConnection;
+use crate::reconnect::Reconnecting;
 
 /// How long the server has to confirm a subscription, or to take a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,25 +38,19 @@ pub(crate) struct Notifications {
 pub(crate) enum Servers {
     /// Any of these: they pass all messages on to each other.
     AnyOf(Arc<[Client]>),
-    /// Whichever is the master.
-    #[cfg(feature = "sentinel")]
-    Master(SentinelConnection),
+    /// Whichever this is a connection to.
+    Of(Reconnecting),
 }
 
 impl Servers {
     /// A client for the try with this number.
-    #[cfg_attr(
-        not(feature = "sentinel"),
-        expect(clippy::unused_async, reason = "only Sentinel has to be asked")
-    )]
     async fn client(&self, number: usize) -> Result<Client, Error> {
         match self {
             Self::AnyOf(clients) => {
                 let client = clients.get(number % clients.len().max(1));
                 client.cloned().ok_or(Error::Timeout)
             }
-            #[cfg(feature = "sentinel")]
-            Self::Master(connection) => Ok(connection.client().await?),
+            Self::Of(connection) => Ok(connection.client().await?),
         }
     }
 }

@@ -7,10 +7,11 @@ use idempotent_core::protocol::{
 };
 use idempotent_core::{Key, Step, Store, StoreError, Watch};
 use redis::Client;
-use redis::aio::{ConnectionLike, ConnectionManager};
+use redis::aio::ConnectionLike;
 
 use crate::error::Error;
 use crate::notify::{Notifications, Servers};
+use crate::reconnect::Reconnecting;
 use crate::replicas::Replicas;
 use crate::time::{Moment, ServerClock};
 
@@ -20,7 +21,7 @@ use crate::time::{Moment, ServerClock};
 ///
 /// Clones are handles to the same records. They share one connection for notifications.
 #[derive(Clone)]
-pub struct RedisStore<C = ConnectionManager> {
+pub struct RedisStore<C = Reconnecting> {
     pub(crate) connection: C,
     pub(crate) prefix: Arc<str>,
     clock: Arc<ServerClock>,
@@ -33,7 +34,7 @@ where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
     /// A store on `connection`, which is best one that clones share and that reconnects, such as a
-    /// [`ConnectionManager`].
+    /// [`Reconnecting`].
     ///
     /// Set its response timeout: the driver's is 500 ms. Waiting callers poll, unless
     /// [`with_notifications`](Self::with_notifications) says how to be told. Nothing is checked:

@@ -86,7 +86,7 @@ async fn a_cut_connection_costs_no_second_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the driver's connection manager keeps an error that is not an I/O error for ever"]
+
 async fn a_connection_that_breaks_while_it_is_made_costs_no_later_call() {
     check(reconnect::run(setup(StoreKind::Redis, Mode::Rerun, 24)).await);
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use idempotent_core::protocol::{Claim, Release, ReleaseMode, Update};
 use idempotent_core::{Ending, Store, StoreError};
-use idempotent_redis::redis::Client;
-use idempotent_redis::redis::aio::ConnectionManager;
+use idempotent_redis::ConnectOptions;
 use idempotent_testkit::server::RedisServer;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -32,8 +31,9 @@ async fn start() -> (World, RedisServer) {
         }
     };
     timeout(Duration::from_secs(20), linked).await.unwrap();
-    let client = Client::open(world.server.url()).unwrap();
-    let connection = ConnectionManager::new(client).await.unwrap();
+    let connection = ConnectOptions::new()
+        .connection(world.server.url())
+        .unwrap();
     let World { server, store, raw } = world;
     let store = store.with_replicas(connection, 1, PATIENCE);
     (World { server, store, raw }, replica)
