@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{World, granted, key, request, value};
 
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server with a replica that is up to date.
 async fn start() -> (World, RedisServer) {

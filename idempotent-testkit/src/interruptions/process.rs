@@ -10,6 +10,9 @@ use tokio::time::Instant;
 use super::Interruption;
 use crate::faults::Faults;
 
+/// How long a write that has begun may take.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
 /// How long a call of the store takes to get through, and its reply to come back: time enough to be
 /// stopped in.
 const WAY: Duration = Duration::from_millis(1);
@@ -52,7 +55,9 @@ impl Process {
             follower.catch_up();
             result
         });
-        self.runtime.shutdown_background();
+        // What has entered the kernel ends there, as with a process that dies: a blocking write must
+        // not come about after the next process has looked for it.
+        self.runtime.shutdown_timeout(LAST_WRITES);
         result
     }
 
