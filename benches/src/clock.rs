@@ -1,6 +1,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
+
 /// Counts from the moment it was started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
@@ -24,15 +26,13 @@ impl Stopwatch {
 }
 
 /// For how long all threads of this program have run, which no other program's needs change.
-///
-/// `None` where the system does not tell: only Linux does.
-pub(crate) fn processor_time() -> Option<Duration> {
-    let nanos = fs::read_dir("/proc/self/task")
-        .ok()?
-        .map(|thread| {
-            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        })
-        .sum::<Option<u64>>()?;
-    Some(Duration::from_nanos(nanos))
+pub(crate) fn processor_time() -> Result<Duration> {
+    let threads = fs::read_dir("/proc/self/task");
+    let threads = threads.context("only Linux tells for how long a program has run")?;
+    let nanos = threads.map(|thread| {
+        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let running = times.split_whitespace().next();
+        anyhow::Ok(running.context("no time")?.parse::<u64>()?)
+    });
+    Ok(Duration::from_nanos(nanos.sum::<Result<u64>>()?))
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, processor_time};
+use crate::rounds::count;
 
 /// The arguments of the operation.
 #[derive(Clone, Debug, Serialize)]
@@ -132,12 +133,44 @@ pub(crate) async fn one_by_one(desk: &impl Desk, orders: Vec<Order>) -> Result<D
     Ok(watch.elapsed())
 }
 
-/// Takes `orders` with `callers` at a time. Returns how long that took.
-pub(crate) async fn side_by_side(
-    desk: &impl Desk,
-    orders: &[Order],
-    callers: usize,
-) -> Result<Duration> {
+/// What it took to take orders with many callers at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    orders: usize,
+    elapsed: Duration,
+    work: Duration,
+}
+
+impl Taken {
+    /// Takes `orders` with `callers` at a time.
+    pub(crate) fn all(
+        runtime: &Runtime,
+        desk: &impl Desk,
+        orders: &[Order],
+        callers: usize,
+    ) -> Result<Self> {
+        let before = processor_time()?;
+        let elapsed = runtime.block_on(side_by_side(desk, orders, callers))?;
+        let work = processor_time()?.saturating_sub(before);
+        Ok(Self {
+            orders: orders.len(),
+            elapsed,
+            work,
+        })
+    }
+
+    /// Orders in a second.
+    pub(crate) fn rate(self) -> f64 {
+        count(self.orders) / self.elapsed.as_secs_f64()
+    }
+
+    /// For how many nanoseconds this program, on all cores together, has worked on each order.
+    pub(crate) fn work(self) -> f64 {
+        self.work.as_secs_f64() * 1e9 / count(self.orders)
+    }
+}
+
+async fn side_by_side(desk: &impl Desk, orders: &[Order], callers: usize) -> Result<Duration> {
     let shares: Vec<Vec<Order>> = orders
         .chunks(orders.len().div_ceil(callers))
         .map(<[Order]>::to_vec)

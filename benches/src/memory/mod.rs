@@ -2,17 +2,14 @@
 
 mod floor;
 
-use std::time::Duration;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use idempotency::{Engine, Inspect, MemoryStore};
 use tokio::runtime::Runtime;
 
 use self::floor::Floor;
 use crate::args::Args;
-use crate::clock::processor_time;
 use crate::orders::{
-    Desk, Order, Ours, one_by_one, one_thread, orders, receipt_text, side_by_side, threads,
+    Desk, Order, Ours, Taken, one_by_one, one_thread, orders, receipt_text, threads,
 };
 use crate::progress::Progress;
 use crate::rounds::{Figures, Pair, count};
@@ -116,16 +113,16 @@ fn many_callers(args: &Args, progress: &Progress, table: &mut Table) -> Result<(
     let orders = orders(0, CALLS);
     for _ in progress.rounds("memory, 64 callers", args.rounds(60)) {
         let on = |cores: &Runtime| {
-            let floor = Taken::all(cores, &Floor::new(text), &orders)?;
-            let ours = Taken::all(cores, &Counter::new(text, None).desk, &orders)?;
+            let floor = Both::of(cores, &Floor::new(text), &orders)?;
+            let ours = Both::of(cores, &Counter::new(text, None).desk, &orders)?;
             anyhow::Ok((floor, ours))
         };
         let (floor_alone, ours_alone) = on(&one_core)?;
         let (floor, ours) = on(&all_cores)?;
-        first.floor.add(floor.first);
-        first.ours.add(ours.first);
-        replay.floor.add(floor.replay);
-        replay.ours.add(ours.replay);
+        first.floor.add(floor.first.rate());
+        first.ours.add(ours.first.rate());
+        replay.floor.add(floor.replay.rate());
+        replay.ours.add(ours.replay.rate());
         scaling.floor.add(floor.scaling(&floor_alone));
         scaling.ours.add(ours.scaling(&ours_alone));
     }
@@ -152,38 +149,23 @@ fn many_callers(args: &Args, progress: &Progress, table: &mut Table) -> Result<(
     Ok(())
 }
 
-/// What it took to take orders with many callers at a time.
-struct Taken {
-    /// First calls in a second.
-    first: f64,
-    /// Replays in a second.
-    replay: f64,
-    /// How long all cores together worked on the first calls.
-    work: Duration,
+/// First calls, and then replays.
+struct Both {
+    first: Taken,
+    replay: Taken,
 }
 
-impl Taken {
-    fn all(cores: &Runtime, desk: &impl Desk, orders: &[Order]) -> Result<Self> {
-        let take = || {
-            let elapsed = cores.block_on(side_by_side(desk, orders, CALLERS))?;
-            anyhow::Ok(count(orders.len()) / elapsed.as_secs_f64())
-        };
-        let before = processor_time();
-        let first = take()?;
-        let work = processor_time()
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(before));
-        let replay = take()?;
+impl Both {
+    fn of(cores: &Runtime, desk: &impl Desk, orders: &[Order]) -> Result<Self> {
         Ok(Self {
-            first,
-            replay,
-            work: work.context("only Linux tells how long a program has worked")?,
+            first: Taken::all(cores, desk, orders, CALLERS)?,
+            replay: Taken::all(cores, desk, orders, CALLERS)?,
         })
     }
 
-    /// How many times as much all cores do as one, by the work that each call makes them do. Unlike
-    /// the time on the wall, that is the same whether other programs want the cores as well.
+    /// How many times as many first calls all cores make as one, by the work that each call makes them
+    /// do. Unlike the time on the wall, that is the same whether other programs want the cores as well.
     fn scaling(&self, alone: &Self) -> f64 {
-        count(CORES) * alone.work.as_secs_f64() / self.work.as_secs_f64()
+        count(CORES) * alone.first.work() / self.first.work()
     }
 }

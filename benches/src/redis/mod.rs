@@ -16,14 +16,14 @@ use tokio::task::JoinSet;
 use self::floor::Floor;
 use self::gate::{Gate, GatedDesk};
 use crate::args::Args;
-use crate::orders::{Desk, Order, Ours, orders, receipt_text, side_by_side, threads};
+use crate::orders::{Desk, Order, Ours, Taken, orders, receipt_text, threads};
 use crate::progress::Progress;
 use crate::rounds::{Figures, Pair, count};
 use crate::table::{Bar, Row, Table, Unit};
 
 const RESULT_BYTES: usize = 200;
 /// Callers at a time, and the calls of a round.
-const LOADS: [(usize, usize); 2] = [(1, 2_000), (64, 64 * 200)];
+const LOADS: [(usize, usize); 2] = [(1, 500), (64, 64 * 100)];
 /// Callers at a time, and how often in a round they come, when the server's work is measured.
 const WAVES: [(u32, usize); 2] = [(1, 1_000), (64, 300)];
 /// Commands that run others, whose time is part of theirs.
@@ -35,6 +35,39 @@ pub(crate) fn measure(args: &Args, progress: &Progress, table: &mut Table) -> Re
     let bench = Bench::start()?;
     bench.throughput(args, progress, table)?;
     bench.server_work(args, progress, table)
+}
+
+/// Calls in a second, and this program's work for each.
+#[derive(Default)]
+struct Rates {
+    rate: Pair,
+    work: Pair,
+}
+
+impl Rates {
+    fn add(&mut self, floor: Taken, ours: Taken) {
+        self.rate.floor.add(floor.rate());
+        self.rate.ours.add(ours.rate());
+        self.work.floor.add(floor.work());
+        self.work.ours.add(ours.work());
+    }
+
+    fn tell(self, [rate, work]: [&'static str; 2], callers: usize, table: &mut Table) {
+        table.add(Row {
+            operation: rate,
+            callers,
+            unit: Unit::Rate,
+            figures: self.rate,
+            bar: Bar::RatioAtLeast(0.9),
+        });
+        table.add(Row {
+            operation: work,
+            callers,
+            unit: Unit::Time,
+            figures: self.work,
+            bar: Bar::None,
+        });
+    }
 }
 
 struct Bench {
@@ -61,52 +94,40 @@ impl Bench {
 
     fn throughput(&self, args: &Args, progress: &Progress, table: &mut Table) -> Result<()> {
         for (callers, calls) in LOADS {
-            let (mut first, mut replay) = (Pair::default(), Pair::default());
+            let (mut first, mut replay) = (Rates::default(), Rates::default());
             let orders = orders(0, calls);
-            for _ in progress.rounds("redis, calls in a second", args.rounds(15)) {
-                self.add_rates(
-                    &self.floor,
-                    callers,
-                    &orders,
-                    [&mut first.floor, &mut replay.floor],
-                )?;
-                self.add_rates(
-                    &self.ours,
-                    callers,
-                    &orders,
-                    [&mut first.ours, &mut replay.ours],
-                )?;
+            for round in progress.rounds("redis, calls in a second", args.rounds(60)) {
+                let floor = || self.both(&self.floor, &orders, callers);
+                let ours = || self.both(&self.ours, &orders, callers);
+                // Neither always finds what the other has left behind.
+                let (floor, ours) = if round % 2 == 0 {
+                    (floor()?, ours()?)
+                } else {
+                    let ours = ours()?;
+                    (floor()?, ours)
+                };
+                first.add(floor[0], ours[0]);
+                replay.add(floor[1], ours[1]);
             }
-            for (operation, figures) in [
-                ("redis, 200 B: first call", first),
-                ("redis, 200 B: replay", replay),
-            ] {
-                table.add(Row {
-                    operation,
-                    callers,
-                    unit: Unit::Rate,
-                    figures,
-                    bar: Bar::RatioAtLeast(0.9),
-                });
-            }
+            first.tell(
+                ["redis, 200 B: first call", "redis, client time: first call"],
+                callers,
+                table,
+            );
+            replay.tell(
+                ["redis, 200 B: replay", "redis, client time: replay"],
+                callers,
+                table,
+            );
         }
         Ok(())
     }
 
-    /// Adds how many first calls there are in a second, and how many replays.
-    fn add_rates(
-        &self,
-        desk: &impl Desk,
-        callers: usize,
-        orders: &[Order],
-        figures: [&mut Figures; 2],
-    ) -> Result<()> {
+    /// First calls, and then replays.
+    fn both(&self, desk: &impl Desk, orders: &[Order], callers: usize) -> Result<[Taken; 2]> {
         self.empty()?;
-        for figures in figures {
-            let elapsed = self.runtime.block_on(side_by_side(desk, orders, callers))?;
-            figures.add(count(orders.len()) / elapsed.as_secs_f64());
-        }
-        Ok(())
+        let take = || Taken::all(&self.runtime, desk, orders, callers);
+        Ok([take()?, take()?])
     }
 
     /// Both begin with an empty server: one that grows works more.

@@ -9,9 +9,9 @@ use tokio::runtime::Runtime;
 
 use self::floor::{Alone, Grouped};
 use crate::args::Args;
-use crate::orders::{Desk, Order, Ours, orders, receipt_text, side_by_side, threads};
+use crate::orders::{Desk, Order, Ours, Taken, orders, receipt_text, threads};
 use crate::progress::Progress;
-use crate::rounds::{Figures, Pair, count};
+use crate::rounds::{Figures, Pair};
 use crate::table::{Bar, Row, Table, Unit};
 
 const RESULT_BYTES: usize = 200;
@@ -100,9 +100,7 @@ impl Bench {
         [first, replay]: [&mut Figures; 2],
     ) -> Result<()> {
         let rate = |orders: &[Order]| {
-            let taken = side_by_side(desk, orders, load.callers);
-            let elapsed = self.runtime.block_on(taken)?;
-            anyhow::Ok(count(orders.len()) / elapsed.as_secs_f64())
+            Taken::all(&self.runtime, desk, orders, load.callers).map(Taken::rate)
         };
         first.add(rate(orders)?);
         let again = (0..load.replays).flat_map(|_| orders.iter().cloned());
