@@ -180,8 +180,14 @@ impl Call {
         loop {
             let owner = Owner::random().map_err(Error::Randomness)?;
             let asked = ToTheEnd::new(Arc::clone(self).ask_as(self.request(owner, wait), now));
-            if let Some(asked) = asked.await? {
-                return Ok(asked);
+            match asked.await? {
+                Some(Asked::Claimed(Claimed::Granted(held))) => {
+                    if let Some(held) = held.in_time().await? {
+                        return Ok(Asked::Claimed(Claimed::Granted(held)));
+                    }
+                }
+                Some(asked) => return Ok(asked),
+                None => {}
             }
             now = Instant::now();
         }
@@ -366,9 +372,11 @@ impl Call {
         )
     }
 
+    /// Whether the body runs although `error` kept it from being protected.
     pub(crate) fn runs_unprotected_after(&self, error: &Error) -> bool {
-        self.policy.on_store_failure == OnStoreFailure::RunUnprotected
-            && matches!(error, Error::Store { .. })
+        self.shared().mode == Mode::Shadow
+            || self.policy.on_store_failure == OnStoreFailure::RunUnprotected
+                && matches!(error, Error::Store { .. })
     }
 
     pub(crate) fn store_error(&self, error: StoreError) -> Error {
@@ -385,7 +393,7 @@ impl Call {
         }
     }
 
-    fn conflict(&self, retry_after: Duration) -> Error {
+    pub(crate) fn conflict(&self, retry_after: Duration) -> Error {
         self.emit(EventKind::Conflict, &"");
         Error::InProgress { retry_after }
     }

@@ -338,12 +338,7 @@ impl<P> Operation<P> {
                 },
                 Err(error) => error,
             };
-            return if is_shadow || call.runs_unprotected_after(&error) {
-                call.emit(EventKind::Unprotected, &error);
-                Start::Run(Running::unprotected(Some(call), errors))
-            } else {
-                Start::Return(R::from_result(Err(error.into())))
-            };
+            return Start::without(call, errors, error);
         }
     }
 
@@ -419,4 +414,16 @@ pub enum Start<R, P = UnrecordedErrors> {
     Return(R),
     /// The body is to run.
     Run(Running<R, P>),
+}
+
+impl<R: Reply, P: ErrorPolicy<R::Error>> Start<R, P> {
+    /// What becomes of a call that could not be protected.
+    pub(crate) fn without(call: Arc<Call>, errors: P, error: Error) -> Self {
+        if call.runs_unprotected_after(&error) {
+            call.emit(EventKind::Unprotected, &error);
+            Self::Run(Running::unprotected(Some(call), errors))
+        } else {
+            Self::Return(R::from_result(Err(error.into())))
+        }
+    }
 }

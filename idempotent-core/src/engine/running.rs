@@ -15,8 +15,8 @@ use super::claim::Call;
 use super::detach::{ToTheEnd, in_background};
 use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::settle::Settled;
-use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded};
-use crate::error::{Error, UnrecordedValue};
+use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded, Start};
+use crate::error::{Error, StoreError, UnrecordedValue};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
@@ -87,6 +87,23 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
         conclude(held, errors, reply).await
     }
 
+    /// The same, if its lease still runs by the time that a task of its own has begun.
+    async fn in_time(self) -> Start<R, P> {
+        let (held, errors) = match self.held {
+            Protection::Held(held) => (held, self.errors),
+            Protection::None(_) => return Start::Run(self),
+        };
+        let call = Arc::clone(&held.call);
+        match held.in_time().await {
+            Ok(Some(held)) => Start::Run(Self::new(held, errors)),
+            Ok(None) => {
+                let error = call.conflict(Duration::ZERO);
+                Start::without(call, errors, error)
+            }
+            Err(error) => Start::without(call, errors, error),
+        }
+    }
+
     /// Like [`finish`](Self::finish), in a task of its own, which nobody's going away stops.
     pub async fn finish_detached(self, body: impl Future<Output = R> + Send + 'static) -> R
     where
@@ -95,7 +112,13 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
         R::Value: Send,
         P: Send + 'static,
     {
-        let task = tokio::spawn(self.finish(body).in_current_span());
+        let begun = async move {
+            match self.in_time().await {
+                Start::Return(reply) => reply,
+                Start::Run(running) => running.finish(body).await,
+            }
+        };
+        let task = tokio::spawn(begun.in_current_span());
         match task.await {
             Ok(reply) => reply,
             Err(error) => match error.try_into_panic() {
@@ -223,6 +246,44 @@ impl Held {
         Attempt::new(self.call.key.clone(), grant, lease)
     }
 
+    /// The same attempt under a lease that still runs, or `None` if another attempt has taken over.
+    ///
+    /// The answer to a claim may come later than the end of the lease that it grants, and a body that
+    /// began then could meet another attempt's.
+    pub(crate) async fn in_time(self) -> Result<Option<Self>, Error> {
+        if self.leased.elapsed() < safe(self.call.policy.lease) {
+            return Ok(Some(self));
+        }
+        Box::pin(self.renewed()).await
+    }
+
+    /// Renews the lease before the body has begun.
+    async fn renewed(mut self) -> Result<Option<Self>, Error> {
+        self.leased = Instant::now();
+        let until = self.leased + safe(self.call.policy.lease);
+        let update = match timeout_at(until, self.renew()).await {
+            Ok(update) if Instant::now() < until => update,
+            Ok(_) | Err(_) => {
+                let why = "the store takes longer to answer than the lease lasts: use a longer one";
+                Err(StoreError::Unavailable(why.into()))
+            }
+        };
+        match update {
+            Ok(Update::Applied | Update::Healed | Update::Repeated) => Ok(Some(self)),
+            Ok(Update::Lost(_)) => {
+                // Nothing has run, which settles the doubt that the record may be in.
+                self.tell(Release::new(Ending::Clean, ReleaseMode::Free))
+                    .await;
+                self.stage = Stage::Settled;
+                Ok(None)
+            }
+            Err(error) => {
+                self.call.emit(EventKind::StoreError, &error);
+                Err(self.call.store_error(error))
+            }
+        }
+    }
+
     /// Runs `body`, and renews the lease for as long as it runs: no longer, and not without it.
     async fn drive<T>(&self, body: impl Future<Output = T>) -> Result<T, Panic> {
         let mut body = pin!(body);
@@ -243,8 +304,7 @@ impl Held {
     /// Renews the lease every third of it, until it is lost. Never returns.
     async fn keep_lease<T>(&self) -> T {
         let lease = self.call.policy.lease;
-        // The owner's clock may run a little slower than the store's.
-        let safe = lease.saturating_sub(lease / 10);
+        let safe = safe(lease);
         let (mut next, mut until) = (self.leased + lease / 3, self.leased + safe);
         loop {
             sleep_until(next).await;
@@ -270,7 +330,7 @@ impl Held {
         }
     }
 
-    fn renew(&self) -> impl Future<Output = Result<Update, crate::StoreError>> + Send + use<> {
+    fn renew(&self) -> impl Future<Output = Result<Update, StoreError>> + Send + use<> {
         let (call, grant) = (Arc::clone(&self.call), Arc::clone(&self.grant));
         ToTheEnd::new(async move {
             call.shared()
@@ -304,6 +364,11 @@ impl Held {
         let (call, holder) = (Arc::clone(&self.call), self.grant.holder());
         async move { call.tell(&holder, release).await }
     }
+}
+
+/// How long an owner may count on `lease`: its clock may run a little slower than the store's.
+fn safe(lease: Duration) -> Duration {
+    lease.saturating_sub(lease / 10)
 }
 
 /// Only signals: nothing depends on it but how soon others learn of it.

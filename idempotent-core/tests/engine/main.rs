@@ -6,6 +6,7 @@ mod abandoned;
 mod cancel;
 mod conflict;
 mod errors;
+mod late_grant;
 mod lease;
 mod modes;
 mod panic;
