@@ -1,10 +1,11 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -22,6 +23,7 @@ use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
 
 type Panic = Box<dyn std::any::Any + Send>;
+type Renewal<'a> = Pin<Box<dyn Future<Output = Infallible> + Send + 'a>>;
 
 /// An operation whose body is to run.
 #[doc(hidden)]
@@ -34,6 +36,39 @@ pub struct Running<R, P> {
 enum Protection {
     None(Option<Arc<Call>>),
     Held(Held),
+}
+
+impl Protection {
+    fn begin(&mut self) {
+        if let Self::Held(held) = self {
+            held.stage = Stage::Runs;
+        }
+    }
+
+    /// Runs `body`, and renews the lease for as long as it runs: no longer, and not without it.
+    async fn drive<T>(&self, body: impl Future<Output = T>) -> Result<T, Panic> {
+        let mut body = pin!(body);
+        let mut renewal = None;
+        poll_fn(
+            |cx| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+                Err(panic) => Poll::Ready(Err(panic)),
+                Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+                Ok(Poll::Pending) => {
+                    self.renew_meanwhile(&mut renewal, cx);
+                    Poll::Pending
+                }
+            },
+        )
+        .await
+    }
+
+    fn renew_meanwhile<'a>(&'a self, renewal: &mut Option<Renewal<'a>>, cx: &mut Context<'_>) {
+        if let Self::Held(held) = self {
+            // A body that is ready at once needs no timer.
+            let renewal = renewal.get_or_insert_with(|| Box::pin(held.keep_lease()));
+            let Poll::Pending = renewal.as_mut().poll(cx);
+        }
+    }
 }
 
 impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
@@ -65,26 +100,35 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
     }
 
     /// Runs `body` under the lease, and records how it ended.
-    pub async fn finish(self, body: impl Future<Output = R>) -> R {
+    pub async fn finish(mut self, body: impl Future<Output = R>) -> R {
+        // This is compiled for each function, so it has nothing but what knows the body.
+        self.held.begin();
+        let ended = self.held.drive(body).await;
+        self.end(ended).await
+    }
+
+    async fn end(self, ended: Result<R, Panic>) -> R {
         let Self { held, errors, .. } = self;
-        let mut held = match held {
-            Protection::Held(held) => held,
-            Protection::None(_) => {
-                let result = body.await.into_result();
-                return R::from_result(result.map(|value| value.told(Provenance::Unprotected)));
+        let held = match held {
+            Protection::Held(mut held) => {
+                held.stage = Stage::Settled;
+                Some(held)
             }
+            Protection::None(_) => None,
         };
-        held.stage = Stage::Runs;
-        let ended = held.drive(body).await;
-        held.stage = Stage::Settled;
-        let reply = match ended {
-            Ok(reply) => reply,
-            Err(panic) => {
-                Box::pin(held.settle_panic()).await;
+        match (held, ended) {
+            (Some(held), Ok(reply)) => conclude(held, errors, reply).await,
+            (None, Ok(reply)) => {
+                let result = reply.into_result();
+                R::from_result(result.map(|value| value.told(Provenance::Unprotected)))
+            }
+            (held, Err(panic)) => {
+                if let Some(held) = held {
+                    Box::pin(held.settle_panic()).await;
+                }
                 resume_unwind(panic)
             }
-        };
-        conclude(held, errors, reply).await
+        }
     }
 
     /// The same, if its lease still runs by the time that a task of its own has begun.
@@ -284,25 +328,8 @@ impl Held {
         }
     }
 
-    /// Runs `body`, and renews the lease for as long as it runs: no longer, and not without it.
-    async fn drive<T>(&self, body: impl Future<Output = T>) -> Result<T, Panic> {
-        let mut body = pin!(body);
-        let mut renewal = None;
-        poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
-                Err(panic) => return Poll::Ready(Err(panic)),
-                Ok(Poll::Ready(output)) => return Poll::Ready(Ok(output)),
-                Ok(Poll::Pending) => {}
-            }
-            // A body that is ready at once needs no timer.
-            let renewal = renewal.get_or_insert_with(|| Box::pin(self.keep_lease()));
-            renewal.as_mut().poll(cx)
-        })
-        .await
-    }
-
     /// Renews the lease every third of it, until it is lost. Never returns.
-    async fn keep_lease<T>(&self) -> T {
+    async fn keep_lease(&self) -> Infallible {
         let lease = self.call.policy.lease;
         let safe = safe(lease);
         let (mut next, mut until) = (self.leased + lease / 3, self.leased + safe);
