@@ -1,14 +1,18 @@
 //! The key: which operation, and which call of it.
 
 mod escape;
+mod hash;
 mod part;
 mod template;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use self::escape::Escapes;
+pub(crate) use self::hash::{HashOfKey, shard};
 pub use self::part::{FixedKey, IntoKey, KeyPart, KeyText, KeyValue};
 pub use self::template::KeyTemplate;
 
@@ -50,8 +54,13 @@ pub use self::template::KeyTemplate;
 /// assert_eq!(key.value(), "customer-7/request-12");
 /// # Ok::<(), idempotent_core::KeyError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<str>);
+#[derive(Clone)]
+pub struct Key {
+    text: Arc<str>,
+    /// Taken once: every map on a call's way asks for it. Secret, so that nobody can choose keys
+    /// that meet in one place of a map.
+    hash: u64,
+}
 
 impl Key {
     /// The longest value, in bytes.
@@ -70,7 +79,16 @@ impl Key {
         let mut text = scope_text(scope, value.len())?;
         check_value(value)?;
         text.push_str(value);
-        Ok(Self(text.into()))
+        Ok(Self::from_text(&text))
+    }
+
+    fn from_text(text: &str) -> Self {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+        Self {
+            text: text.into(),
+            hash: HASHER.hash_one(text),
+        }
     }
 
     /// Creates the key for whatever can be a key, or `None` if the key is missing.
@@ -102,7 +120,7 @@ impl Key {
             KeyValue::Written => {
                 let text = text.into_string();
                 check_value(&text[value..])?;
-                Ok(Some(Self(text.into())))
+                Ok(Some(Self::from_text(&text)))
             }
         }
     }
@@ -154,7 +172,7 @@ impl Key {
     /// Returns the text under which a store keeps the record.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Returns the scope, as it was before it was escaped.
@@ -172,9 +190,35 @@ impl Key {
     }
 
     fn split(&self) -> (&str, &str) {
-        self.0
+        self.text
             .split_once('/')
             .expect("the first slash ends the scope")
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
@@ -260,8 +304,12 @@ fn check_value(value: &str) -> Result<(), KeyError> {
     if bytes > limit {
         return Err(KeyError::TooLong { bytes, limit });
     }
-    // Most values are printable ASCII, which their bytes tell faster than their characters.
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // Most values are printable ASCII, which their bytes tell faster than their characters, and
+    // all of them faster than one after another.
+    let strange = value.bytes().fold(false, |strange, byte| {
+        strange | !matches!(byte, b' '..=b'~')
+    });
+    if !strange {
         return Ok(());
     }
     match value.find(char::is_control) {

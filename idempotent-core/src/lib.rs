@@ -174,6 +174,7 @@ mod outcome;
 pub mod protocol;
 mod record;
 mod store;
+mod sync;
 
 pub use self::clock::{Clock, Timestamp};
 pub use self::codec::{Codec, CodecId, Json};

@@ -1,15 +1,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
 use tokio::time::Instant;
 
 use crate::fingerprint::Fingerprint;
-use crate::key::Key;
+use crate::key::{self, HashOfKey, Key};
 use crate::protocol::Recorded;
+use crate::sync::lock;
 
 const SHARDS: usize = 16;
 
@@ -21,8 +21,7 @@ const SHARDS: usize = 16;
 /// they do not match.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    hasher: RandomState,
-    shards: [Mutex<HashMap<Id, Boarded>>; SHARDS],
+    shards: [Mutex<HashMap<Id, Boarded, HashOfKey>>; SHARDS],
 }
 
 type Id = (Key, Fingerprint);
@@ -100,9 +99,8 @@ impl Flights {
         }
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Id, Boarded>> {
-        let hash = usize::try_from(self.hasher.hash_one(key)).unwrap_or_default();
-        lock(&self.shards[hash % SHARDS])
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Id, Boarded, HashOfKey>> {
+        lock(&self.shards[key::shard(key, SHARDS)])
     }
 }
 
@@ -172,11 +170,6 @@ impl Drop for Passenger<'_> {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing can panic while the lock is held half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use tokio::time::Instant;
 
 use crate::fingerprint::Fingerprint;
-use crate::key::Key;
+use crate::key::{HashOfKey, Key};
 use crate::protocol::Recorded;
 
 /// Finished records in this process's memory, for replays without a round trip.
 ///
 /// A record is kept no longer than its store keeps it, and is never returned before the fingerprint
 /// has been checked. What is dropped from here costs a round trip, and nothing else.
-pub(crate) struct NearCache(Cache<Key, Near>);
+pub(crate) struct NearCache(Cache<Key, Near, UnitWeighter, HashOfKey>);
 
 #[derive(Clone)]
 struct Near {
@@ -28,7 +29,14 @@ pub(crate) enum Nearby {
 
 impl NearCache {
     pub(crate) fn new(records: usize) -> Self {
-        Self(Cache::new(records))
+        let weight = u64::try_from(records).unwrap_or(u64::MAX);
+        Self(Cache::with(
+            records,
+            weight,
+            UnitWeighter,
+            HashOfKey::default(),
+            DefaultLifecycle::default(),
+        ))
     }
 
     pub(crate) fn get(&self, key: &Key, fingerprint: Fingerprint) -> Option<Nearby> {

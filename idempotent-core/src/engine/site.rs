@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::panic::Location;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
+use crate::sync::lock;
 
 /// The place in the source where an operation is defined, and the scope of its keys.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Site {
         if self.known.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sites = lock(&SITES);
         let first = *sites
             .get_or_insert_default()
             .entry(self.scope)

@@ -9,26 +9,11 @@ use std::borrow::Cow;
 #[derive(Clone, Copy)]
 pub(super) struct Escapes {
     separators: &'static str,
-    /// One bit for each byte that such a character may begin with, to pass over most texts quickly.
-    /// Only characters beyond ASCII need a second look.
-    first_bytes: [u64; 4],
 }
 
 impl Escapes {
     pub(super) const fn new(separators: &'static str) -> Self {
-        const CONTROLS: u64 = (1 << 0x20) - 1;
-        const DELETE: u64 = 1 << (0x7f - 0x40);
-
-        let mut first_bytes = [CONTROLS | 1 << b'%', DELETE, u64::MAX, u64::MAX];
-        let mut rest = separators.as_bytes();
-        while let [byte, tail @ ..] = rest {
-            first_bytes[(*byte >> 6) as usize] |= 1 << (*byte & 0x3f);
-            rest = tail;
-        }
-        Self {
-            separators,
-            first_bytes,
-        }
+        Self { separators }
     }
 
     pub(super) fn contains(self, c: char) -> bool {
@@ -37,10 +22,7 @@ impl Escapes {
 
     /// Escapes the part of `text` that begins at `start`.
     pub(super) fn escape_from(self, text: &mut String, start: usize) {
-        if !text.as_bytes()[start..]
-            .iter()
-            .any(|byte| self.may_begin_with(*byte))
-        {
+        if !self.may_be_in(&text.as_bytes()[start..]) {
             return;
         }
         let raw = text.split_off(start);
@@ -53,9 +35,20 @@ impl Escapes {
         }
     }
 
-    fn may_begin_with(&self, byte: u8) -> bool {
-        self.first_bytes[usize::from(byte >> 6)] >> (byte & 0x3f) & 1 == 1
+    /// Whether one of the characters may be in `bytes`: to pass over most texts quickly, which is done
+    /// by looking at all bytes alike, rather than at one after another. Only texts beyond ASCII need a
+    /// second look.
+    fn may_be_in(self, bytes: &[u8]) -> bool {
+        any(bytes, |byte| byte == b'%' || !matches!(byte, b' '..=b'~'))
+            || self
+                .separators
+                .bytes()
+                .any(|separator| any(bytes, |byte| byte == separator))
     }
+}
+
+fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |any, byte| any | is(*byte))
 }
 
 fn push_escaped(text: &mut String, c: char) {

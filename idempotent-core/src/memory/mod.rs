@@ -3,19 +3,19 @@ mod inspect;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::key::Key;
+use crate::key::{self, HashOfKey, Key};
 use crate::protocol::{
     self, Claim, ClaimRequest, Completion, Grant, Holder, Release, StepReply, Update,
 };
 use crate::record::{Record, Step};
 use crate::store::{Store, Watch, Watchers};
+use crate::sync::lock;
 
 const SHARDS: usize = 64;
 const DEFAULT_CAPACITY: usize = 1_000_000;
@@ -81,7 +81,6 @@ enum Place {
 }
 
 struct Shared {
-    hasher: RandomState,
     records: AtomicUsize,
     shards: Vec<Mutex<Shard>>,
     watchers: Watchers,
@@ -90,7 +89,7 @@ struct Shared {
 #[derive(Default)]
 struct Shard {
     /// An empty slot exists only while its shard is locked.
-    slots: HashMap<Key, Option<Record>>,
+    slots: HashMap<Key, Option<Record>, HashOfKey>,
     /// At least one entry for each record, at about its end: only when it goes depends on it, never
     /// when it counts as gone.
     deadlines: BinaryHeap<Reverse<(Timestamp, Key)>>,
@@ -102,7 +101,6 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
-                hasher: RandomState::new(),
                 records: AtomicUsize::new(0),
                 shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
                 watchers: Watchers::new(),
@@ -134,18 +132,14 @@ impl MemoryStore {
         self
     }
 
-    fn index(&self, key: &Key) -> usize {
-        usize::try_from(self.shared.hasher.hash_one(key)).unwrap_or_default() % SHARDS
-    }
-
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        lock(&self.shared.shards[self.index(key)])
+        lock(&self.shared.shards[key::shard(key, SHARDS)])
     }
 
     /// Runs `change` on the slot of `key`, and wakes whoever waited for what it did.
     fn update<R>(&self, key: &Key, change: impl FnOnce(&mut Option<Record>, Timestamp) -> R) -> R {
         let shard = self.shard(key);
-        self.update_in(shard, Place::Unreserved, key, change)
+        self.update_in(shard, Place::Unreserved, key, self.clock.now(), change)
     }
 
     fn update_in<R>(
@@ -153,9 +147,9 @@ impl MemoryStore {
         mut shard: MutexGuard<'_, Shard>,
         place: Place,
         key: &Key,
+        now: Timestamp,
         change: impl FnOnce(&mut Option<Record>, Timestamp) -> R,
     ) -> R {
-        let now = self.clock.now();
         let mut absent = None;
         let slot = shard.slots.get_mut(key);
         let existed = slot.is_some();
@@ -220,7 +214,7 @@ impl MemoryStore {
             .shards
             .iter()
             .cycle()
-            .skip(self.index(key))
+            .skip(key::shard(key, SHARDS))
             .take(SHARDS);
         if self.on_full == OnFull::EvictFinished && nearest.any(|shard| lock(shard).evict()) {
             self.shared.records.fetch_sub(1, Ordering::Relaxed);
@@ -233,7 +227,9 @@ impl MemoryStore {
 
     fn clear(&self, shard: &mut Shard, now: Timestamp, at_most: usize) -> usize {
         let cleared = shard.clear(now, at_most);
-        self.shared.records.fetch_sub(cleared, Ordering::Relaxed);
+        if cleared > 0 {
+            self.shared.records.fetch_sub(cleared, Ordering::Relaxed);
+        }
         cleared
     }
 }
@@ -314,11 +310,6 @@ impl Shard {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing can panic while the lock is held half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Store for MemoryStore {
     fn name(&self) -> &'static str {
         "memory"
@@ -327,7 +318,8 @@ impl Store for MemoryStore {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<Claim, StoreError> {
         loop {
             let mut shard = self.shard(key);
-            self.clear(&mut shard, self.clock.now(), PURGED_PER_CLAIM);
+            let now = self.clock.now();
+            self.clear(&mut shard, now, PURGED_PER_CLAIM);
             let place = if shard.slots.contains_key(key) {
                 Place::Unreserved
             } else if self.reserve() {
@@ -338,7 +330,7 @@ impl Store for MemoryStore {
                 continue;
             };
             let claim = |slot: &mut _, now| protocol::claim(slot, request, now);
-            return Ok(self.update_in(shard, place, key, claim));
+            return Ok(self.update_in(shard, place, key, now, claim));
         }
     }
 
