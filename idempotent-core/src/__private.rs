@@ -1,7 +1,6 @@
 //! What the attribute's expansion calls. Not for people, and not stable.
 
 pub use ::core;
-pub use ::std;
 
 use std::sync::Arc;
 

@@ -42,6 +42,9 @@
 //!   `VACUUM INTO`. A copy that is put back has forgotten what came after it, which would run again.
 //! - On a disk without any room nothing can be written: no claim, and no result either, until there
 //!   is some again. [`SqliteOptions::max_bytes`] stops new work before that.
+//! - A process that is stopped (`SIGSTOP`, a debugger) in the middle of a write keeps the file's lock.
+//!   Calls of other processes wait for it for five seconds, and then fail with
+//!   [`Error::Store`](idempotent_core::Error::Store), having run nothing.
 //! - SQLite before 3.51.3 can, very rarely, damage a file that several connections write to
 //!   (<https://sqlite.org/wal.html#walresetbug>). The `bundled` one depends on the version of
 //!   `rusqlite` that your other dependencies agree to.
@@ -64,8 +67,6 @@
 //!
 //! `bundled` (default) compiles SQLite in. Without it the system's library is linked, which must be
 //! 3.37 or newer.
-
-#![expect(clippy::doc_markdown, reason = "`SQLite` is a name rather than code")]
 
 mod columns;
 mod error;
