@@ -9,6 +9,7 @@
 #![cfg(unix)]
 
 mod cluster;
+mod postgres;
 mod process;
 mod proxy;
 mod redis;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use self::cluster::RedisCluster;
+pub use self::postgres::{PostgresBuilder, PostgresServer};
 pub use self::proxy::{Cut, Proxy};
 pub use self::redis::{CommandStats, RedisBuilder, RedisServer};
 

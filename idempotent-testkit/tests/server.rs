@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use idempotent_testkit::server::{Cut, Proxy, RedisCluster, RedisServer, ServerError};
+use idempotent_testkit::server::{
+    Cut, PostgresServer, Proxy, RedisCluster, RedisServer, ServerError,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -119,4 +121,44 @@ async fn send(proxy: &Proxy, request: &[u8]) -> Vec<u8> {
         }
     }
     reply
+}
+
+#[test]
+fn a_killed_database_starts_again_with_its_files() {
+    let mut server = PostgresServer::builder().durable().start().unwrap();
+    server
+        .ask("CREATE TABLE kept (value text); INSERT INTO kept VALUES ('value')")
+        .unwrap();
+    for _ in 0..3 {
+        server.kill().unwrap();
+        assert!(server.ask("SELECT 1").is_err());
+        server.restart().unwrap();
+        assert_eq!(server.ask("SELECT * FROM kept").unwrap(), "value");
+    }
+}
+
+#[test]
+fn a_paused_database_answers_once_it_is_resumed() {
+    let server = PostgresServer::builder().tcp().start().unwrap();
+    server.pause().unwrap();
+    let asked = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| server.ask("SELECT 1").unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!asked.is_finished());
+        server.resume().unwrap();
+        asked.join().unwrap()
+    });
+    assert_eq!(asked, "1");
+}
+
+#[test]
+fn a_database_that_does_not_start_shows_its_log() {
+    let error = PostgresServer::builder()
+        .setting("wal_level", "nonsense")
+        .start()
+        .unwrap_err();
+    assert!(
+        matches!(&error, ServerError::NotReady { log } if log.contains("nonsense")),
+        "{error}"
+    );
 }

@@ -45,8 +45,12 @@ impl Process {
         Ok(self.0.try_wait()?.is_some())
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.0), signal)?)
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(self.pid(), signal)?)
     }
 }
 
