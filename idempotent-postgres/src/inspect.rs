@@ -1,0 +1,160 @@
+use idempotent_core::{
+    Deletion, Entry, Inspect, Key, Page, Purged, Query, Record, State, Statistics, StoreError,
+};
+
+use crate::columns::{Looked, Steps, Stored, number, only};
+use crate::error::Error;
+use crate::notify::message;
+use crate::session::Ask;
+use crate::sql::Verb;
+use crate::store::PostgresStore;
+use crate::value::{Cells, Value};
+
+/// How many expired records go at once: so many that others do not wait long.
+const PURGE_CHUNK: usize = 5_000;
+/// How often a deletion is judged anew because others were quicker.
+const ROUNDS: usize = 16;
+
+/// Looks at the records through a connection of its own, and never holds up a claim.
+///
+/// A damaged row makes the list that it belongs to fail, and cannot be deleted here: nobody can tell
+/// whether an attempt holds it. Whoever knows deletes it with SQL.
+impl Inspect for PostgresStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        let Looked { now, stored } = self.records.look(key, Steps::All).await?;
+        let record = stored.map(|stored| stored.record);
+        Ok(record.filter(|record| !record.is_expired(now)))
+    }
+
+    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        Ok(self.try_list(query).await?)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<Deletion, StoreError> {
+        Ok(self.try_delete(key).await?)
+    }
+
+    async fn purge(&self, batch: usize) -> Result<Purged, StoreError> {
+        let mut purged = 0;
+        while purged < batch {
+            let chunk = PURGE_CHUNK.min(batch - purged);
+            let removed = self.purge_chunk(chunk).await?;
+            purged += removed;
+            if removed < chunk {
+                return Ok(Purged::new(purged, false));
+            }
+        }
+        Ok(Purged::new(purged, true))
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        Ok(self.count().await?)
+    }
+}
+
+impl PostgresStore {
+    async fn try_list(&self, query: &Query) -> Result<Page, Error> {
+        let Some((after, before)) = keys_of(query) else {
+            return Ok(Page::default());
+        };
+        let state = query.state.map(|state| state.letter().to_string());
+        let age = query.older_than.unwrap_or_default();
+        let values = [
+            after.as_str().into(),
+            Value::Text(before.as_deref()),
+            Value::Text(state.as_deref()),
+            saturating(age.as_micros()).into(),
+            // One more, to see whether there is another page.
+            saturating(query.limit).saturating_add(1).into(),
+        ];
+        let link = &self.records.inspection;
+        let rows = link.ask(Ask::Text(&self.records.sql.list), &values).await?;
+        let entries = rows.iter().map(|row| {
+            let Stored { key, record, .. } = Stored::read(row, Steps::All)?;
+            Ok(Entry::new(key, record))
+        });
+        Ok(Page::of(
+            entries.collect::<Result<_, Error>>()?,
+            query.limit,
+        ))
+    }
+
+    async fn try_delete(&self, key: &Key) -> Result<Deletion, Error> {
+        for _ in 0..ROUNDS {
+            let Looked { now, stored } = self.records.look(key, Steps::None).await?;
+            let Some(stored) = stored.filter(|stored| !stored.record.is_expired(now)) else {
+                return Ok(Deletion::Absent);
+            };
+            if stored.record.is_held(now) {
+                return Ok(Deletion::InProgress);
+            }
+            let tell = stored.record.waiter.then(|| message(key));
+            let values = [
+                key.as_str().into(),
+                number(stored.record.fence.as_u64())?.into(),
+                stored.version.into(),
+                Value::Text(tell.as_deref()),
+            ];
+            if self.records.changes(Verb::Delete, &values).await? {
+                return Ok(Deletion::Deleted);
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn purge_chunk(&self, at_most: usize) -> Result<usize, Error> {
+        let values = [number(at_most)?.into()];
+        let link = &self.records.inspection;
+        let rows = link
+            .ask(Ask::Text(&self.records.sql.purge), &values)
+            .await?;
+        let count = rows.first().and_then(|row| row.number(0).ok().flatten());
+        count
+            .and_then(|count| usize::try_from(count).ok())
+            .ok_or(Error::Reply)
+    }
+
+    async fn count(&self) -> Result<Statistics, Error> {
+        let link = &self.records.inspection;
+        let rows = link.ask(Ask::Text(&self.records.sql.count), &[]).await?;
+        let mut statistics = Statistics::default();
+        for row in &rows {
+            let state = row.text(0).ok().flatten();
+            let state = state.and_then(|text| State::from_letter(only(text)?));
+            let flag = |column| row.flag(column).ok().flatten().ok_or(Error::Reply);
+            let (expired, lapsed) = (flag(1)?, flag(2)?);
+            let count = row.number(3).ok().flatten().ok_or(Error::Reply)?;
+            let records = count.unsigned_abs();
+            let counter = match state.ok_or(Error::Damaged { column: "state" })? {
+                _ if expired => &mut statistics.expired,
+                State::Completed => &mut statistics.completed,
+                State::Failed => &mut statistics.failed,
+                State::InDoubt => &mut statistics.in_doubt,
+                State::InProgress => {
+                    statistics.lapsed += if lapsed { records } else { 0 };
+                    &mut statistics.in_progress
+                }
+                State::Released => &mut statistics.released,
+                _ => return Err(Error::Damaged { column: "state" }),
+            };
+            *counter += records;
+        }
+        Ok(statistics)
+    }
+}
+
+fn saturating<N: TryInto<i64>>(number: N) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// Between which two texts the keys on the list lie. `None` if there can be none.
+fn keys_of(query: &Query) -> Option<(String, Option<String>)> {
+    let after = query.after.clone().unwrap_or_default();
+    let Some(scope) = &query.scope else {
+        return Some((after, None));
+    };
+    let key = Key::new(scope, "-").ok()?;
+    let scope = key.as_str().strip_suffix("/-")?;
+    // No value is empty, so no key is equal to the first; and `0` comes after `/`.
+    Some((after.max(format!("{scope}/")), Some(format!("{scope}0"))))
+}

@@ -1,0 +1,8 @@
+//! The store on real servers, against the specification and against accidents.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test, outside of its functions too")]
+
+mod common;
+mod conformance;
+mod equality;
