@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) struct Notifications {
     channel: String,
     topics: Arc<Topics>,
     listener: Mutex<Option<Listener>>,
+    has_listened: AtomicBool,
 }
 
 /// The task that keeps the connection. It ends with the last handle to the store.
@@ -49,6 +51,7 @@ impl Notifications {
             channel,
             topics: Arc::default(),
             listener: Mutex::default(),
+            has_listened: AtomicBool::new(false),
         }
     }
 
@@ -92,8 +95,10 @@ impl Notifications {
         timeout(self.place.response_timeout, listening)
             .await
             .map_err(|_| Error::Timeout)??;
-        // Whatever was said while nobody listened.
-        self.topics.notify_all();
+        if self.has_listened.swap(true, Ordering::Relaxed) {
+            // Whatever was said while nobody listened.
+            self.topics.notify_all();
+        }
         tell.send_replace(true);
         Ok(session)
     }

@@ -22,8 +22,11 @@ use crate::value::Value;
 /// How often a change is judged anew because others were quicker. With renewals as the only company,
 /// one repetition is rare.
 const ROUNDS: u32 = 16;
-/// The pause before a round is up to this long, times its number.
+/// How long the pause before a round is at most: before the first repetition, and ever. It doubles
+/// from round to round, so that a crowd on one record, such as steps that are recorded at once, thins
+/// out however slow the server is.
 const PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 pub(crate) struct Records {
     pub(crate) sql: Sql,
@@ -128,9 +131,10 @@ impl fmt::Debug for Records {
 /// Lets the others of a crowd go first, each for another time.
 async fn pause(round: u32) {
     if round > 0 {
-        let longest = (PAUSE * round).as_micros();
-        let random = RandomState::new().hash_one(round);
-        let micros = random % u64::try_from(longest).unwrap_or(u64::MAX);
+        let longest = PAUSE * 2_u32.pow(round - 1);
+        let longest = longest.min(LONGEST_PAUSE).as_micros();
+        let random = u128::from(RandomState::new().hash_one(round));
+        let micros = u64::try_from(random % longest).unwrap_or_default();
         sleep(Duration::from_micros(micros)).await;
     }
 }

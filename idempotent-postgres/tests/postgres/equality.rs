@@ -23,7 +23,7 @@ async fn long_sequences_give_what_the_specification_gives() {
     Sequences::new(52)
         .count(8)
         .at_once(8)
-        .length(300)
+        .length(150)
         .check(World::start().await)
         .await;
 }

@@ -3,6 +3,12 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test, outside of its functions too")]
 
+mod accidents;
 mod common;
 mod conformance;
+mod cost;
+mod damage;
 mod equality;
+mod notifications;
+mod open;
+mod races;
