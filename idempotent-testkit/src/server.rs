@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use self::cluster::RedisCluster;
-pub use self::postgres::{PostgresBuilder, PostgresServer};
+pub use self::postgres::{PgBouncer, PostgresBuilder, PostgresServer};
 pub use self::proxy::{Cut, Proxy};
 pub use self::redis::{CommandStats, RedisBuilder, RedisServer};
 

@@ -11,4 +11,5 @@ mod damage;
 mod equality;
 mod notifications;
 mod open;
+mod pooler;
 mod races;

@@ -1,3 +1,4 @@
+mod bouncer;
 mod cluster;
 mod installation;
 
@@ -8,6 +9,7 @@ use std::{env, fs, io, thread};
 
 use tempfile::TempDir;
 
+pub use self::bouncer::PgBouncer;
 use self::cluster::Cluster;
 use self::installation::Installation;
 use super::redis::free_port;
@@ -105,7 +107,7 @@ impl PostgresBuilder {
 
     fn try_start(&self) -> Result<PostgresServer, ServerError> {
         let installation = Installation::find()?;
-        let directory = tempfile::Builder::new().prefix("idempotent-").tempdir()?;
+        let directory = directory()?;
         installation.copy_template(&directory.path().join("data"))?;
         installation.open_to_server(directory.path())?;
         let port = if self.tcp { Some(free_port()?) } else { None };
@@ -258,13 +260,7 @@ impl PostgresServer {
 impl Own {
     fn url(&self) -> String {
         match self.port {
-            None => {
-                let directory = self.directory.path().to_string_lossy();
-                format!(
-                    "postgres://postgres@{}/postgres",
-                    directory.replace('/', "%2F")
-                )
-            }
+            None => url_of(self.directory.path(), NO_PORT),
             Some(port) => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
         }
     }
@@ -275,23 +271,8 @@ impl Own {
     }
 
     fn ask(&self, sql: &str) -> Result<String, ServerError> {
-        let mut psql = self.installation.command("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set", "ON_ERROR_STOP=1", "--username", "postgres"])
-            .args(["--dbname", "postgres", "--command", sql])
-            .arg("--host")
-            .arg(self.directory.path())
-            .args(["--port", &self.port.unwrap_or(NO_PORT).to_string()])
-            .stdin(Stdio::null());
-        let output = psql.output()?;
-        if output.status.success() {
-            let text = String::from_utf8_lossy(&output.stdout);
-            return Ok(text.trim_end().to_owned());
-        }
-        Err(ServerError::Refused {
-            command: sql.to_owned(),
-            reply: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        let port = self.port.unwrap_or(NO_PORT);
+        self.installation.psql(self.directory.path(), port, sql)
     }
 
     fn wait_until_ready(&mut self) -> Result<(), ServerError> {
@@ -305,11 +286,7 @@ impl Own {
             }
             thread::sleep(READY_PAUSE);
         }
-        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        let tail = log.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
-        Err(ServerError::NotReady {
-            log: log[tail..].to_owned(),
-        })
+        Err(not_ready(self.directory.path()))
     }
 }
 
@@ -347,4 +324,24 @@ fn sockets(directory: &Path) -> io::Result<Vec<PathBuf>> {
         .filter(|entry| is_socket(&entry.file_name()))
         .map(|entry| entry.path())
         .collect())
+}
+
+/// The end of the log in `directory`.
+fn not_ready(directory: &Path) -> ServerError {
+    let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+    let tail = log.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
+    ServerError::NotReady {
+        log: log[tail..].to_owned(),
+    }
+}
+
+/// A directory for the files and the socket of a server.
+fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("idempotent-").tempdir()
+}
+
+/// The URL of a server whose socket is in `directory`.
+fn url_of(directory: &Path, port: u16) -> String {
+    let directory = directory.to_string_lossy().replace('/', "%2F");
+    format!("postgres://postgres@{directory}:{port}/postgres")
 }

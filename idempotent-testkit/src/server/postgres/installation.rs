@@ -52,7 +52,11 @@ impl Installation {
 
     /// One of the programs, run as the server.
     pub(super) fn server_command(&self, program: &str) -> Command {
-        let mut command = self.command(program);
+        self.as_server(self.command(program))
+    }
+
+    /// A program without arguments, run as the server.
+    pub(super) fn as_server(&self, mut command: Command) -> Command {
         if let Some((user, group)) = self.server {
             let program = command.get_program().to_owned();
             // `exec`s, so that the process which is killed is the server.
@@ -64,6 +68,32 @@ impl Installation {
                 .current_dir("/");
         }
         command
+    }
+
+    /// Runs SQL as the superuser, and returns what is printed.
+    pub(super) fn psql(
+        &self,
+        directory: &Path,
+        port: u16,
+        sql: &str,
+    ) -> Result<String, ServerError> {
+        let mut psql = self.command("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--set", "ON_ERROR_STOP=1", "--username", "postgres"])
+            .args(["--dbname", "postgres", "--command", sql])
+            .arg("--host")
+            .arg(directory)
+            .args(["--port", &port.to_string()])
+            .stdin(Stdio::null());
+        let output = psql.output()?;
+        if output.status.success() {
+            let text = String::from_utf8_lossy(&output.stdout);
+            return Ok(text.trim_end().to_owned());
+        }
+        Err(ServerError::Refused {
+            command: sql.to_owned(),
+            reply: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     /// Lets the server reach what is in `directory`, and put its socket there.
