@@ -84,6 +84,7 @@
 //! | --- | --- | --- |
 //! | `macros` | yes | the attribute [`idempotent`](macro@idempotent) |
 //! | `metrics` | | counts events with the `metrics` facade |
+//! | `postgres` | | the PostgreSQL store |
 //! | `redis` | | the Redis and Valkey store |
 //! | `sqlite` | | the embedded durable store: one file, no set-up |
 //! | `uuid` | | keys that are `uuid::Uuid` |
@@ -97,6 +98,9 @@ pub use idempotent_core::*;
 #[doc = include_str!("idempotent.md")]
 #[cfg(feature = "macros")]
 pub use idempotent_macros::idempotent;
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use idempotent_postgres as postgres;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use idempotent_redis as redis;

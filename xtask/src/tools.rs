@@ -1,13 +1,49 @@
 //! The programs that the tests start, and how they get onto a machine.
 
-use std::{fmt, path::Path, process::Command};
+use std::{
+    cmp::Reverse,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{capture, program, run, succeeds};
 
-/// The first Redis whose `SET` takes `NX` and `GET` together.
-const OLDEST_REDIS: Version = Version { major: 7, minor: 0 };
+/// A server, or what stands before one, that the tests start.
+#[derive(Debug)]
+struct Tool {
+    program: &'static str,
+    /// The Debian package, and the service that comes with it.
+    package: &'static str,
+    /// Where else than on the `PATH` Debian has it; `*` stands for a version.
+    folder: Option<&'static str>,
+    oldest: Version,
+}
+
+const TOOLS: [Tool; 3] = [
+    Tool {
+        program: "redis-server",
+        package: "redis-server",
+        folder: None,
+        // The first whose `SET` takes `NX` and `GET` together.
+        oldest: Version::new(7, 0),
+    },
+    Tool {
+        program: "postgres",
+        package: "postgresql",
+        folder: Some("/usr/lib/postgresql/*/bin"),
+        // The first that vacuums for rows that were only inserted.
+        oldest: Version::new(13, 0),
+    },
+    Tool {
+        program: "pgbouncer",
+        package: "pgbouncer",
+        folder: Some("/usr/sbin"),
+        oldest: Version::new(1, 12),
+    },
+];
 
 /// Makes sure that the programs which the tests start are there, and installs them where it can.
 ///
@@ -17,26 +53,69 @@ pub(crate) fn ensure_installed() -> Result<()> {
     if !succeeds(program("cc").arg("--version")) {
         Installer::find("a C compiler, `cc`", "gcc")?.install("gcc")?;
     }
-    if !succeeds(program("redis-server").arg("--version")) {
-        let what = format!("`redis-server`, {OLDEST_REDIS} or newer");
-        let installer = Installer::find(&what, "redis-server")?;
-        installer.install("redis-server")?;
-        installer.keep_stopped("redis-server")?;
+    let mut found = vec!["cc".to_owned()];
+    for tool in &TOOLS {
+        found.push(format!("{} {}", tool.program, tool.ensure()?));
     }
-    let version = redis_version()?;
-    ensure!(
-        version >= OLDEST_REDIS,
-        "`redis-server` is {version}, and the tests need {OLDEST_REDIS} or newer: put a newer one \
-         first in PATH"
-    );
-    println!("cc and redis-server {version} are here");
+    println!("{} are here", found.join(", "));
     Ok(())
 }
 
-fn redis_version() -> Result<Version> {
-    let text = capture(program("redis-server").arg("--version"))?;
-    Version::of_redis(&text)
-        .with_context(|| format!("`redis-server` does not tell its version: {text}"))
+impl Tool {
+    fn ensure(&self) -> Result<Version> {
+        let Self {
+            program: name,
+            package,
+            oldest,
+            ..
+        } = self;
+        if self.path().is_none() {
+            let what = format!("`{name}`, {oldest} or newer");
+            let installer = Installer::find(&what, package)?;
+            installer.install(package)?;
+            installer.keep_stopped(package)?;
+        }
+        let path = self.path();
+        let path = path.with_context(|| format!("`{name}` is not there, though installed"))?;
+        let text = capture(program(path).arg("--version"))?;
+        let version = Version::read(&text)
+            .with_context(|| format!("`{name}` does not tell its version: {text}"))?;
+        ensure!(
+            version >= *oldest,
+            "`{name}` is {version}, and the tests need {oldest} or newer: put a newer one first in \
+             PATH"
+        );
+        Ok(version)
+    }
+
+    /// Where it is, in its newest version.
+    fn path(&self) -> Option<PathBuf> {
+        if succeeds(program(self.program).arg("--version")) {
+            return Some(self.program.into());
+        }
+        let (before, after) = match self.folder?.split_once('*') {
+            None => (self.folder?, None),
+            Some((before, after)) => (before, Some(after.trim_start_matches('/'))),
+        };
+        let folders = match after {
+            None => vec![PathBuf::from(before)],
+            Some(after) => versions(Path::new(before))
+                .into_iter()
+                .map(|version| Path::new(before).join(version).join(after))
+                .collect(),
+        };
+        let mut paths = folders.iter().map(|folder| folder.join(self.program));
+        paths.find(|path| path.is_file())
+    }
+}
+
+/// The folders in `folder` that are named for a version, newest first.
+fn versions(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut numbers: Vec<u32> = names.filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable_by_key(|number| Reverse(*number));
+    numbers.iter().map(ToString::to_string).collect()
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -46,15 +125,25 @@ struct Version {
 }
 
 impl Version {
-    /// Reads `Redis server v=7.0.15 sha=00000000:0 ..`, or what Valkey says in its place.
-    fn of_redis(text: &str) -> Option<Self> {
-        let number = text
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("v="))?;
-        let mut parts = number.split('.').map(str::parse);
-        Some(Self {
-            major: parts.next()?.ok()?,
-            minor: parts.next()?.ok()?,
+    const fn new(major: u32, minor: u32) -> Self {
+        Self { major, minor }
+    }
+
+    /// Reads the first number of `Redis server v=7.0.15 sha=00000000:0 ..`, and of what others say
+    /// in its place.
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        words.find_map(|word| {
+            let word = word.strip_prefix("v=").unwrap_or(word);
+            // A version that is not released yet is `18beta1`.
+            let mut parts = word.split('.').map(|part| {
+                let end = part.find(|c: char| !c.is_ascii_digit());
+                part[..end.unwrap_or(part.len())].parse()
+            });
+            Some(Self {
+                major: parts.next()?.ok()?,
+                minor: parts.next().map_or(Some(0), Result::ok)?,
+            })
         })
     }
 }
@@ -126,27 +215,33 @@ mod tests {
 
     #[test]
     fn the_version_of_a_server_is_read() {
-        let redis = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d";
-        assert_eq!(
-            Version::of_redis(redis),
-            Some(Version { major: 7, minor: 0 })
-        );
-        let valkey = "Valkey server v=8.1.1 sha=00000000:1 malloc=libc bits=64 build=0";
-        assert_eq!(
-            Version::of_redis(valkey),
-            Some(Version { major: 8, minor: 1 })
-        );
-        assert_eq!(Version::of_redis("Redis server version 2.8"), None);
-        assert_eq!(Version::of_redis("v=seven.0"), None);
+        for (text, version) in [
+            (
+                "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d",
+                Some(Version::new(7, 0)),
+            ),
+            (
+                "Valkey server v=8.1.1 sha=00000000:1 malloc=libc bits=64 build=0",
+                Some(Version::new(8, 1)),
+            ),
+            (
+                "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
+                Some(Version::new(15, 18)),
+            ),
+            ("postgres (PostgreSQL) 18beta1", Some(Version::new(18, 0))),
+            (
+                "PgBouncer 1.18.0\nlibevent 2.1.12",
+                Some(Version::new(1, 18)),
+            ),
+            ("v=seven.0", None),
+        ] {
+            assert_eq!(Version::read(text), version, "{text}");
+        }
     }
 
     #[test]
     fn versions_are_ordered_by_number() {
-        let newer = Version {
-            major: 10,
-            minor: 2,
-        };
-        assert!(newer > OLDEST_REDIS);
-        assert!(Version { major: 6, minor: 2 } < OLDEST_REDIS);
+        assert!(Version::new(10, 2) > Version::new(7, 0));
+        assert!(Version::new(6, 2) < Version::new(7, 0));
     }
 }

@@ -18,6 +18,7 @@ Examples:
   orders                                       recover: no order twice, none lost
   orders --store memory mine.jsonl             deliveries of yours; nothing is remembered
   orders --store redis://127.0.0.1/ - < feed   standard input, and Redis
+  orders --store postgres://shop@localhost/    a table in a PostgreSQL database
 
 A delivery is a line like this, with \"card\":\"flaky\" or \"declined\" if you like; any other line is
 reported and skipped.
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     /// JSON lines, `-` for standard input [default: the deliveries that ship with the program]
     pub(crate) file: Option<PathBuf>,
 
-    /// What remembers results: `memory`, `sqlite:PATH` or `redis://HOST/`
+    /// What remembers results: `memory`, `sqlite:PATH`, `redis://HOST/` or `postgres://USER@HOST/`
     #[arg(long, default_value = "sqlite:orders-data/orders.sqlite")]
     pub(crate) store: StoreChoice,
 
@@ -67,6 +68,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug)]
 pub(crate) enum StoreChoice {
     Memory,
+    Postgres(String),
     Redis(String),
     Sqlite(PathBuf),
 }
@@ -76,6 +78,7 @@ impl StoreChoice {
     pub(crate) fn orders_file(&self) -> PathBuf {
         match self {
             Self::Memory => PathBuf::from("orders-data/memory.jsonl"),
+            Self::Postgres(_) => PathBuf::from("orders-data/postgres.jsonl"),
             Self::Redis(_) => PathBuf::from("orders-data/redis.jsonl"),
             Self::Sqlite(path) => path.with_extension("jsonl"),
         }
@@ -94,8 +97,9 @@ impl FromStr for StoreChoice {
                 }
                 store => Ok(store),
             },
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.into())),
             Some(("redis" | "rediss" | "redis+unix" | "unix", _)) => Ok(Self::Redis(text.into())),
-            _ => Err("use `memory`, `sqlite:PATH` or `redis://HOST/`".into()),
+            _ => Err("use `memory`, `sqlite:PATH`, `redis://..` or `postgres://..`".into()),
         }
     }
 }
@@ -105,6 +109,7 @@ impl fmt::Display for StoreChoice {
         match self {
             Self::Memory => f.write_str("memory"),
             // A URL may hold a password.
+            Self::Postgres(_) => f.write_str("postgres"),
             Self::Redis(_) => f.write_str("redis"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
         }

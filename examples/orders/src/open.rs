@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+use idempotency::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 use idempotency::redis::RedisStore;
 use idempotency::sqlite::SqliteStore;
@@ -26,17 +28,27 @@ pub(crate) async fn open(args: &Args) -> Result<Shop, BoxError> {
     match &args.store {
         StoreChoice::Memory => shop(MemoryStore::new(), args, &path).await,
         StoreChoice::Sqlite(file) => shop(SqliteStore::open(file)?, args, &path).await,
+        #[cfg(feature = "postgres")]
+        StoreChoice::Postgres(url) => shop(PostgresStore::connect(url).await?, args, &path).await,
         #[cfg(feature = "redis")]
         StoreChoice::Redis(url) => {
             shop(RedisStore::connect(url.as_str()).await?, args, &path).await
         }
+        #[cfg(not(feature = "postgres"))]
+        StoreChoice::Postgres(url) => Err(left_out("PostgreSQL", "postgres", url)),
         #[cfg(not(feature = "redis"))]
-        StoreChoice::Redis(url) => Err(format!(
-            "this was built without Redis, which doubles the first build's time: \
-             `cargo run -p orders --features redis -- --store {url}`"
-        )
-        .into()),
+        StoreChoice::Redis(url) => Err(left_out("Redis", "redis", url)),
     }
+}
+
+/// What to do for a store that is not in the program.
+#[cfg(not(all(feature = "postgres", feature = "redis")))]
+fn left_out(name: &str, feature: &str, url: &str) -> BoxError {
+    format!(
+        "this was built without {name}, which would make the first build longer: \
+         `cargo run -p orders --features {feature} -- --store {url}`"
+    )
+    .into()
 }
 
 async fn shop(store: impl Store + Inspect, args: &Args, path: &Path) -> Result<Shop, BoxError> {

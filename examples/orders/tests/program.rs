@@ -345,18 +345,30 @@ fn nobody_needs_to_listen_to_the_end() {
 #[test]
 fn redis_remembers_across_a_crash() {
     let server = idempotent_testkit::server::RedisServer::start().unwrap();
-    let store = ["--store", server.url()];
+    remembers_across_a_crash(server.url(), "orders-data/redis.jsonl");
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres_remembers_across_a_crash() {
+    let server = idempotent_testkit::server::PostgresServer::start().unwrap();
+    remembers_across_a_crash(server.url(), "orders-data/postgres.jsonl");
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+fn remembers_across_a_crash(url: &str, orders: &str) {
+    let store = ["--store", url];
     let place = Place::new();
     let crashed = place.run(&[&store[..], &["--crash-after", "4"]].concat());
     assert_ne!(crashed.code, Some(0), "{crashed:?}");
     place.run(&store).succeeded();
-    place.assert_each_order_once("orders-data/redis.jsonl");
+    place.assert_each_order_once(orders);
 
     let report = place.run(&[&store[..], &["--fresh"]].concat()).succeeded();
     assert_eq!(report.count("executed"), ORDERS);
     let report = place.run(&store).succeeded();
     assert_eq!(report.count("executed"), 0);
-    place.assert_each_order_once("orders-data/redis.jsonl");
+    place.assert_each_order_once(orders);
 }
 
 #[cfg(not(feature = "redis"))]
@@ -368,6 +380,19 @@ fn without_redis_it_says_how_to_get_it() {
         report
             .errors
             .contains("cargo run -p orders --features redis"),
+        "{report:?}"
+    );
+}
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn without_postgres_it_says_how_to_get_it() {
+    let report = Place::new().run(&["--store", "postgres://localhost/"]);
+    assert_eq!(report.code, Some(1), "{report:?}");
+    assert!(
+        report
+            .errors
+            .contains("cargo run -p orders --features postgres"),
         "{report:?}"
     );
 }

@@ -32,7 +32,7 @@ pub(crate) struct TestArgs {
 /// The checks, in the order in which they run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Step {
-    /// Install what the tests need: a C compiler, `redis-server`.
+    /// Install what the tests need: a C compiler, Redis, PostgreSQL, PgBouncer.
     Tools,
     /// Check the format.
     Fmt,
