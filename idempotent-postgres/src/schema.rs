@@ -28,7 +28,8 @@ pub(crate) const PURGE_SHIFT: u32 = 26;
 ///   indexes and most of the vacuum. A renewal never changes `purge_at`, and a completion seldom
 ///   does, if the ttl is not below the hour that records in progress are kept at least. Units also
 ///   make the index small: equal entries are stored once.
-/// - A purge must leave rows of another format alone: hence the columns of the index.
+/// - No index has a column that an operation looks at beside the key. While a table is small, the
+///   planner would take one such index to be as good as the primary key, and keep to it.
 /// - Steps have a table of their own, because a run may record a thousand of them: in a column, each
 ///   would write all the earlier ones again. `steps` says how many of a record's rows there count.
 ///   If there are fewer, the record is damaged; if there are more, they are of an earlier life of the
@@ -67,7 +68,7 @@ CREATE TABLE {record} (
     autovacuum_vacuum_insert_scale_factor = 0.05
 );
 
-CREATE INDEX "{table}_expiry" ON {record} (format, purge_at);
+CREATE INDEX "{table}_expiry" ON {record} (purge_at);
 
 CREATE TABLE {step} (
     key   text   COLLATE "C" NOT NULL,

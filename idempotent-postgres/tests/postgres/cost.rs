@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use idempotent_core::protocol::{Claim, Update};
-use idempotent_core::{Key, Store};
+use idempotent_core::protocol::{Claim, Release, ReleaseMode, Update};
+use idempotent_core::{Ending, Key, Store};
 use idempotent_postgres::PostgresStore;
 use idempotent_postgres::tokio_postgres::{NoTls, connect};
 use idempotent_testkit::server::PostgresServer;
 use tokio::time::sleep;
 
-use crate::common::{TTL, grant, key, request, value};
+use crate::common::{LEASE, TTL, grant, key, request, step, value};
 
 /// A server where nothing writes but the store, which is in a database of its own.
 struct Quiet {
@@ -47,6 +47,13 @@ impl Quiet {
         }
         let count = format!("SELECT {counter} FROM pg_stat_database WHERE datname = 'shop'");
         self.server.ask(&count).unwrap().parse().unwrap()
+    }
+
+    async fn counters<const N: usize>(&self, select: &str) -> [i64; N] {
+        let (client, connection) = connect(&self.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let row = client.query_one(select, &[]).await.unwrap();
+        std::array::from_fn(|column| row.get(column))
     }
 
     fn position(&self) -> (String, String) {
@@ -130,11 +137,40 @@ async fn completing_and_renewing_leave_the_indexes_alone() {
     quiet.counted("1").await;
     let count = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
         WHERE relname = 'idempotency_record'";
-    let url = quiet.url();
-    let (client, connection) = connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let row = client.query_one(count, &[]).await.unwrap();
-    let (updates, in_place): (i64, i64) = (row.get(0), row.get(1));
+    let [updates, in_place] = quiet.counters(count).await;
     assert_eq!(updates, 1_000);
     assert!(in_place > 950, "{in_place} of {updates} in place");
+}
+
+/// Planned on an empty table, where every way to a row looks as cheap, and kept to.
+#[tokio::test]
+async fn operations_find_their_row_by_its_key_alone() {
+    let quiet = Quiet::start();
+    let scans = async || -> [i64; 2] {
+        quiet.counted("1").await;
+        let count = "SELECT (SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables
+                              WHERE relname LIKE 'idempotency_record%'),
+                            (SELECT idx_scan FROM pg_stat_user_indexes
+                              WHERE indexrelname = 'idempotency_record_expiry')";
+        quiet.counters(count).await
+    };
+    // To create an index is to scan its table.
+    drop(quiet.connect().await);
+    let before = scans().await;
+    let store = quiet.connect().await;
+    for number in 0..100 {
+        let key = key(&number.to_string());
+        let first = grant(&store, &key).await;
+        store.renew(&key, &first, LEASE).await.unwrap();
+        store
+            .record_step(&key, &first, &step("charge"), LEASE)
+            .await
+            .unwrap();
+        let release = Release::new(Ending::Error, ReleaseMode::Free);
+        store.release(&key, &first.holder(), release).await.unwrap();
+        call(&store, &key).await;
+        duplicate(&store, &key).await;
+    }
+    drop(store);
+    assert_eq!(scans().await, before);
 }
