@@ -159,7 +159,7 @@ fn read_steps(row: &impl Cells, steps: Steps<'_>, count: usize) -> Result<Vec<St
     steps.collect()
 }
 
-/// The letters and numbers of a record, for [`Values`] to refer to.
+/// A record, and the letters that its [values](Self::values) refer to.
 #[derive(Debug)]
 pub(crate) struct Encoded<'a> {
     key: &'a Key,

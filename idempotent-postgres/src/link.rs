@@ -190,7 +190,7 @@ impl Connecting {
     }
 }
 
-/// Counts a statement for as long as it is on its way, even if nobody waits for it any more.
+/// Counts a statement for as long as somebody waits for it.
 struct Running<'a>(&'a AtomicUsize);
 
 impl<'a> Running<'a> {

@@ -180,7 +180,7 @@ impl PostgresOptions {
     }
 
     /// Connects with the driver's own options, and a connector for TLS, or
-    /// [`NoTls`](tokio_postgres::NoTls).
+    /// [`NoTls`].
     ///
     /// Where `config` names several hosts, the one that can write is looked for.
     ///

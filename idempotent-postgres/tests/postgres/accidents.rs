@@ -130,8 +130,8 @@ async fn a_lock_is_not_waited_for_long() {
         .unwrap();
     let key = key("order");
     let grant = grant(&store, &key).await;
-    let locker = world.client().await;
-    locker
+    let holder = world.client().await;
+    holder
         .batch_execute("BEGIN; SELECT FROM idempotency_record FOR UPDATE")
         .await
         .unwrap();
@@ -145,7 +145,7 @@ async fn a_lock_is_not_waited_for_long() {
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert!(matches!(free.unwrap(), Claim::Granted(_)));
 
-    locker.batch_execute("ROLLBACK").await.unwrap();
+    holder.batch_execute("ROLLBACK").await.unwrap();
     let update = store.renew(&key, &grant, LEASE).await.unwrap();
     assert_eq!(update, Update::Applied);
 }
