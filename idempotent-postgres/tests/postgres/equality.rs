@@ -9,8 +9,8 @@ use crate::common::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn random_sequences_give_what_the_specification_gives() {
     let summary = Sequences::new(51)
-        .count(800)
-        .at_once(100)
+        .count(2_000)
+        .at_once(250)
         .check(World::start().await)
         .await;
     println!("{summary}");
