@@ -10,7 +10,7 @@ use crate::common::World;
 async fn random_sequences_give_what_the_specification_gives() {
     let summary = Sequences::new(51)
         .count(2_000)
-        .at_once(250)
+        .at_once(125)
         .check(World::start().await)
         .await;
     println!("{summary}");
