@@ -14,6 +14,7 @@ mod process;
 mod proxy;
 mod redis;
 mod resp;
+mod start;
 
 use std::io;
 use std::net::SocketAddr;

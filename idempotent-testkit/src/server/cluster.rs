@@ -1,7 +1,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::redis::free_port;
+use super::start::free_port;
 use super::{RedisServer, ServerError};
 
 const SLOTS: usize = 16_384;

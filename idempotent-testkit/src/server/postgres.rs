@@ -5,24 +5,21 @@ mod installation;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use std::{env, fs, io, thread};
+use std::{env, fs, io};
 
 use tempfile::TempDir;
 
 pub use self::bouncer::PgBouncer;
 use self::cluster::Cluster;
 use self::installation::Installation;
-use super::redis::free_port;
+use super::start::{directory, free_port, try_ports, wait_until_ready};
 use super::{Endpoint, ServerError};
 
 const VARIABLE: &str = "IDEMPOTENT_TEST_POSTGRES";
 /// The number in the name of the socket, where there is no port.
 const NO_PORT: u16 = 5432;
-/// How often, and how long apart, a new server is asked whether it is ready.
-const READY_TRIES: usize = 1_000;
+/// The pause before a new server is asked again whether it is ready.
 const READY_PAUSE: Duration = Duration::from_millis(15);
-/// A free port may be taken between its choice and its use.
-const PORT_TRIES: usize = 5;
 
 /// A PostgreSQL server of this test's own, in a directory of its own.
 ///
@@ -95,14 +92,7 @@ impl PostgresBuilder {
     ///
     /// If the server is not installed, or does not get ready.
     pub fn start(&self) -> Result<PostgresServer, ServerError> {
-        let mut last = self.try_start();
-        for _ in 1..PORT_TRIES {
-            match last {
-                Err(ServerError::NotReady { .. }) if self.tcp => last = self.try_start(),
-                _ => break,
-            }
-        }
-        last
+        try_ports(self.tcp, || self.try_start())
     }
 
     fn try_start(&self) -> Result<PostgresServer, ServerError> {
@@ -276,17 +266,13 @@ impl Own {
     }
 
     fn wait_until_ready(&mut self) -> Result<(), ServerError> {
-        for _ in 0..READY_TRIES {
-            if self.cluster.has_ended()? {
-                break;
-            }
-            // The socket is there long before the server answers, but never after.
-            if self.socket().exists() && self.ask("SELECT 1").is_ok() {
-                return Ok(());
-            }
-            thread::sleep(READY_PAUSE);
-        }
-        Err(not_ready(self.directory.path()))
+        let (socket, port) = (self.socket(), self.port.unwrap_or(NO_PORT));
+        let (cluster, installation) = (&mut self.cluster, &self.installation);
+        let directory = self.directory.path();
+        // The socket is there long before the server answers, but never after.
+        let is_ready =
+            || Ok(socket.exists() && installation.psql(directory, port, "SELECT 1").is_ok());
+        wait_until_ready(directory, READY_PAUSE, || cluster.has_ended(), is_ready)
     }
 }
 
@@ -324,20 +310,6 @@ fn sockets(directory: &Path) -> io::Result<Vec<PathBuf>> {
         .filter(|entry| is_socket(&entry.file_name()))
         .map(|entry| entry.path())
         .collect())
-}
-
-/// The end of the log in `directory`.
-fn not_ready(directory: &Path) -> ServerError {
-    let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
-    let tail = log.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
-    ServerError::NotReady {
-        log: log[tail..].to_owned(),
-    }
-}
-
-/// A directory for the files and the socket of a server.
-fn directory() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("idempotent-").tempdir()
 }
 
 /// The URL of a server whose socket is in `directory`.

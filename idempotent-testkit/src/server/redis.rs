@@ -1,23 +1,21 @@
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use std::{env, fs, io, thread};
+use std::{env, fs};
 
 use tempfile::TempDir;
 
 use super::process::Process;
+use super::start::{directory, free_port, try_ports, wait_until_ready};
 use super::{Endpoint, ServerError, resp};
 
 const PROGRAM: &str = "redis-server";
 const INSTALL: &str = "apt-get install redis-server";
 const VARIABLE: &str = "IDEMPOTENT_TEST_REDIS";
-/// How often, and how long apart, a new server is asked whether it is ready.
-const READY_TRIES: usize = 1_000;
+/// The pause before a new server is asked again whether it is ready.
 const READY_PAUSE: Duration = Duration::from_millis(10);
-/// A free port may be taken between its choice and its use.
-const PORT_TRIES: usize = 5;
 
 /// A Redis server of this test's own, in a directory of its own, without snapshots.
 ///
@@ -85,14 +83,7 @@ impl RedisBuilder {
     ///
     /// If the server is not installed, or does not get ready.
     pub fn start(&self) -> Result<RedisServer, ServerError> {
-        let mut last = self.try_start();
-        for _ in 1..PORT_TRIES {
-            match last {
-                Err(ServerError::NotReady { .. }) if self.tcp => last = self.try_start(),
-                _ => break,
-            }
-        }
-        last
+        try_ports(self.tcp, || self.try_start())
     }
 
     fn try_start(&self) -> Result<RedisServer, ServerError> {
@@ -308,24 +299,15 @@ impl RedisServer {
 
 impl Own {
     fn wait_until_ready(&mut self) -> Result<(), ServerError> {
-        for _ in 0..READY_TRIES {
-            if self.process.has_ended()? {
-                break;
-            }
-            match resp::ask(&self.endpoint, &["PING"]) {
-                Ok(_) => return Ok(()),
-                // It is up, and wants a password.
-                Err(ServerError::Refused { reply, .. }) if reply.starts_with("NOAUTH") => {
-                    return Ok(());
-                }
-                Err(_) => thread::sleep(READY_PAUSE),
-            }
-        }
-        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        let tail = log.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
-        Err(ServerError::NotReady {
-            log: log[tail..].to_owned(),
-        })
+        let (process, endpoint) = (&mut self.process, &self.endpoint);
+        let is_ready = || match resp::ask(endpoint, &["PING"]) {
+            Ok(_) => Ok(true),
+            // It is up, and wants a password.
+            Err(ServerError::Refused { reply, .. }) => Ok(reply.starts_with("NOAUTH")),
+            Err(_) => Ok(false),
+        };
+        let directory = self.directory.path();
+        wait_until_ready(directory, READY_PAUSE, || process.has_ended(), is_ready)
     }
 }
 
@@ -337,17 +319,6 @@ fn spawn(command: &[String]) -> Result<Process, ServerError> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Process::start(&mut program, PROGRAM, INSTALL)
-}
-
-/// A port that was free a moment ago.
-pub(super) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
-}
-
-fn directory() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("idempotent-").tempdir()
 }
 
 fn text(path: &Path) -> String {

@@ -1,15 +1,14 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fs, thread};
 
 use tempfile::TempDir;
 
 use super::installation::Installation;
-use super::{
-    NO_PORT, PostgresServer, READY_PAUSE, READY_TRIES, directory, not_ready, sockets, url_of,
-};
+use super::{NO_PORT, PostgresServer, READY_PAUSE, sockets, url_of};
 use crate::server::ServerError;
 use crate::server::process::Process;
+use crate::server::start::{directory, wait_until_ready};
 
 const PROGRAM: &str = "pgbouncer";
 const INSTALL: &str = "apt-get install pgbouncer";
@@ -59,19 +58,12 @@ impl PgBouncer {
     }
 
     fn wait_until_ready(&mut self, installation: &Installation) -> Result<(), ServerError> {
-        let directory = self.directory.path();
-        for _ in 0..READY_TRIES {
-            if self.process.has_ended()? {
-                break;
-            }
-            if !sockets(directory)?.is_empty()
-                && installation.psql(directory, NO_PORT, "SELECT 1").is_ok()
-            {
-                return Ok(());
-            }
-            thread::sleep(READY_PAUSE);
-        }
-        Err(not_ready(directory))
+        let (directory, process) = (self.directory.path(), &mut self.process);
+        let is_ready = || {
+            Ok(!sockets(directory)?.is_empty()
+                && installation.psql(directory, NO_PORT, "SELECT 1").is_ok())
+        };
+        wait_until_ready(directory, READY_PAUSE, || process.has_ended(), is_ready)
     }
 }
 
