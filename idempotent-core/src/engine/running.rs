@@ -109,23 +109,19 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
 
     async fn end(self, ended: Result<R, Panic>) -> R {
         let Self { held, errors, .. } = self;
-        let held = match held {
-            Protection::Held(mut held) => {
-                held.stage = Stage::Settled;
-                Some(held)
+        let mut held = match held {
+            Protection::Held(held) => held,
+            Protection::None(_) => {
+                let result = ended.unwrap_or_else(|panic| resume_unwind(panic));
+                let result = result.into_result();
+                return R::from_result(result.map(|value| value.told(Provenance::Unprotected)));
             }
-            Protection::None(_) => None,
         };
-        match (held, ended) {
-            (Some(held), Ok(reply)) => conclude(held, errors, reply).await,
-            (None, Ok(reply)) => {
-                let result = reply.into_result();
-                R::from_result(result.map(|value| value.told(Provenance::Unprotected)))
-            }
-            (held, Err(panic)) => {
-                if let Some(held) = held {
-                    Box::pin(held.settle_panic()).await;
-                }
+        held.stage = Stage::Settled;
+        match ended {
+            Ok(reply) => conclude(held, errors, reply).await,
+            Err(panic) => {
+                Box::pin(held.settle_panic()).await;
                 resume_unwind(panic)
             }
         }
@@ -138,14 +134,12 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
             Protection::None(_) => return Start::Run(self),
         };
         let call = Arc::clone(&held.call);
-        match held.in_time().await {
-            Ok(Some(held)) => Start::Run(Self::new(held, errors)),
-            Ok(None) => {
-                let error = call.conflict(Duration::ZERO);
-                Start::without(call, errors, error)
-            }
-            Err(error) => Start::without(call, errors, error),
-        }
+        let error = match held.in_time().await {
+            Ok(Some(held)) => return Start::Run(Self::new(held, errors)),
+            Ok(None) => call.conflict(Duration::ZERO),
+            Err(error) => error,
+        };
+        Start::without(call, errors, error)
     }
 
     /// Like [`finish`](Self::finish), in a task of its own, which nobody's going away stops.

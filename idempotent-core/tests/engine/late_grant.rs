@@ -1,16 +1,18 @@
 //! A grant that comes when its lease is over: the body must not begin on its strength.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
 
 use idempotent_core::{
-    Ending, Engine, Error, MemoryStore, OnAbandoned, OnStoreFailure, Outcome, Provenance, State,
-    StoreError, Verdict,
+    Ending, Engine, Error, OnAbandoned, OnStoreFailure, Outcome, Provenance, State, StoreError,
+    Verdict,
 };
-use idempotent_testkit::faults::{Faults, Op};
-use tokio::time::sleep;
+use idempotent_testkit::faults::Op;
+use tokio::time::{advance, sleep};
 
-use crate::world::{Effects, LEASE, MOMENT, World, frozen_until, named, settle};
+use crate::world::{LEASE, MOMENT, World, frozen_until, named, settle};
 
 /// Whoever asks is told the truth of that moment: not yet.
 async fn not_yet() -> Verdict<u32> {
@@ -148,31 +150,27 @@ async fn a_grant_that_is_read_late_is_a_late_grant() {
 }
 
 /// On a busy runtime a detached task may begin when its lease is over.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_detached_task_that_begins_late_does_not_run_its_body_beside_another() {
-    const SHORT: Duration = Duration::from_millis(50);
-
-    let (store, effects) = (MemoryStore::new(), Effects::default());
-    let engine = Engine::builder(Faults::new().wrap(store.clone()))
-        .lease(SHORT)
-        .build();
+    let world = World::new();
     let late = {
-        let effects = effects.clone();
-        named(engine.operation("test")).run_detached(async move {
+        let effects = world.effects.clone();
+        world.operation().run_detached(async move {
             effects.happen();
             Ok::<_, Error>(0)
         })
     };
     let busy = async {
-        std::thread::sleep(SHORT * 2);
-        let other = Engine::new(store.clone());
-        let body = async { Ok::<_, Error>(effects.happen()) };
+        // One poll moves the clock. To wait for it would let the task run.
+        poll_fn(|cx| Poll::Ready(pin!(advance(LEASE * 2)).poll(cx).is_ready())).await;
+        let other = Engine::new(world.store.clone());
+        let body = async { Ok::<_, Error>(world.effects.happen()) };
         named(other.operation("test")).run(body).await
     };
     let (late, other) = tokio::join!(late, busy);
     assert_eq!(other.unwrap(), 1);
     assert!(matches!(late, Err(Error::InProgress { .. })), "{late:?}");
-    assert_eq!(effects.count(), 1);
+    assert_eq!(world.effects.count(), 1);
 }
 
 async fn verified(world: &World) -> Result<u32, Error> {
