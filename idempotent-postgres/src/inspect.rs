@@ -5,6 +5,7 @@ use idempotent_core::{
 use crate::columns::{Looked, Steps, Stored, number, only};
 use crate::error::Error;
 use crate::notify::message;
+use crate::records::ROUNDS;
 use crate::session::Ask;
 use crate::sql::Verb;
 use crate::store::PostgresStore;
@@ -12,8 +13,6 @@ use crate::value::{Cells, Value};
 
 /// How many expired records go at once: so many that others do not wait long.
 const PURGE_CHUNK: usize = 5_000;
-/// How often a deletion is judged anew because others were quicker.
-const ROUNDS: usize = 16;
 
 /// Looks at the records through a connection of its own, and never holds up a claim.
 ///
@@ -54,7 +53,7 @@ impl Inspect for PostgresStore {
 
 impl PostgresStore {
     async fn try_list(&self, query: &Query) -> Result<Page, Error> {
-        let Some((after, before)) = keys_of(query) else {
+        let Some((after, before)) = query.keys() else {
             return Ok(Page::default());
         };
         let state = query.state.map(|state| state.letter().to_string());
@@ -124,20 +123,8 @@ impl PostgresStore {
             let flag = |column| row.flag(column).ok().flatten().ok_or(Error::Reply);
             let (expired, lapsed) = (flag(1)?, flag(2)?);
             let count = row.number(3).ok().flatten().ok_or(Error::Reply)?;
-            let records = count.unsigned_abs();
-            let counter = match state.ok_or(Error::Damaged { column: "state" })? {
-                _ if expired => &mut statistics.expired,
-                State::Completed => &mut statistics.completed,
-                State::Failed => &mut statistics.failed,
-                State::InDoubt => &mut statistics.in_doubt,
-                State::InProgress => {
-                    statistics.lapsed += if lapsed { records } else { 0 };
-                    &mut statistics.in_progress
-                }
-                State::Released => &mut statistics.released,
-                _ => return Err(Error::Damaged { column: "state" }),
-            };
-            *counter += records;
+            let state = state.ok_or(Error::Damaged { column: "state" })?;
+            statistics.add(state, expired, lapsed, count.unsigned_abs());
         }
         Ok(statistics)
     }
@@ -145,16 +132,4 @@ impl PostgresStore {
 
 fn saturating<N: TryInto<i64>>(number: N) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
-}
-
-/// Between which two texts the keys on the list lie. `None` if there can be none.
-fn keys_of(query: &Query) -> Option<(String, Option<String>)> {
-    let after = query.after.clone().unwrap_or_default();
-    let Some(scope) = &query.scope else {
-        return Some((after, None));
-    };
-    let key = Key::new(scope, "-").ok()?;
-    let scope = key.as_str().strip_suffix("/-")?;
-    // No value is empty, so no key is equal to the first; and `0` comes after `/`.
-    Some((after.max(format!("{scope}/")), Some(format!("{scope}0"))))
 }

@@ -21,7 +21,7 @@ use crate::value::Value;
 
 /// How often a change is judged anew because others were quicker. With renewals as the only company,
 /// one repetition is rare.
-const ROUNDS: u32 = 16;
+pub(crate) const ROUNDS: u32 = 16;
 /// How long the pause before a round is at most: before the first repetition, and ever. It doubles
 /// from round to round, so that a crowd on one record, such as steps that are recorded at once, thins
 /// out however slow the server is.

@@ -5,7 +5,7 @@ use idempotent_core::protocol::{
     Claim, ClaimRequest, Completion, Grant, Holder, Operation, Release, ReleaseMode, Reply,
     StepReply, Update, apply,
 };
-use idempotent_core::{Key, State, Step, Store, StoreError, Watch};
+use idempotent_core::{Key, Step, Store, StoreError, Watch};
 
 use crate::columns::{Looked, NEXT, Steps, number};
 use crate::error::Error;
@@ -80,12 +80,8 @@ impl PostgresStore {
             number(fence.as_u64())?.into(),
         ];
         values.extend_from_slice(more);
-        match self.records.run(verb, &values).await {
-            Ok(rows) => Ok(!rows.is_empty()),
-            // To be judged in full, on what is there by now.
-            Err(error) if error.is_conflict() => Ok(false),
-            Err(error) => Err(error),
-        }
+        // What does not apply, or met another's change, is judged in full, on what is there by now.
+        self.records.changes(verb, &values).await
     }
 
     async fn update(&self, key: &Key, operation: Operation) -> Result<Update, Error> {
@@ -139,12 +135,7 @@ impl PostgresStore {
         grant: &Grant,
         completion: &Completion,
     ) -> Result<Update, Error> {
-        let state = if completion.failed {
-            State::Failed
-        } else {
-            State::Completed
-        };
-        let letter = state.letter().to_string();
+        let letter = completion.state().letter().to_string();
         let more = [
             letter.as_str().into(),
             i64::from(completion.payload.codec.as_u16()).into(),

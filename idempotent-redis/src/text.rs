@@ -70,11 +70,7 @@ pub(crate) fn granted(grant: &Grant) -> Record {
 
 /// `record`, finished at `now`.
 pub(crate) fn finished(mut record: Record, completion: &Completion, now: Timestamp) -> Record {
-    record.state = if completion.failed {
-        State::Failed
-    } else {
-        State::Completed
-    };
+    record.state = completion.state();
     record.result = completion.payload.clone();
     record.completed_at = Some(now);
     record.expires_at = now.plus(completion.ttl);

@@ -120,9 +120,11 @@ impl<'t> Rows<'t> {
 
     /// See [`Inspect::list`](idempotent_core::Inspect::list).
     pub(crate) fn list(&self, query: &Query) -> Result<Page, Error> {
-        let Some((after, before)) = keys_of(query) else {
+        let Some((after, before)) = query.keys() else {
             return Ok(Page::default());
         };
+        // To SQLite, every text is less than any blob.
+        let before = before.map_or_else(|| Value::Blob(Vec::new()), Value::Text);
         let state = query.state.map(|state| Letter(state.letter()));
         let now = self.table.clock.now();
 
@@ -153,19 +155,8 @@ impl<'t> Rows<'t> {
                 .and_then(|Letter(l)| State::from_letter(l));
             let (expired, lapsed) = (row.get(1)?, row.get(2)?);
             let records = row.get::<_, i64>(3)?.unsigned_abs();
-            let counter = match state.ok_or(Error::Damaged { column: "state" })? {
-                _ if expired => &mut statistics.expired,
-                State::Completed => &mut statistics.completed,
-                State::Failed => &mut statistics.failed,
-                State::InDoubt => &mut statistics.in_doubt,
-                State::InProgress => {
-                    statistics.lapsed += if lapsed { records } else { 0 };
-                    &mut statistics.in_progress
-                }
-                State::Released => &mut statistics.released,
-                _ => return Err(Error::Damaged { column: "state" }),
-            };
-            *counter += records;
+            let state = state.ok_or(Error::Damaged { column: "state" })?;
+            statistics.add(state, expired, lapsed, records);
         }
         Ok(statistics)
     }
@@ -276,20 +267,4 @@ fn is_awaited(record: Option<&Record>) -> bool {
 /// Whether the record is written anew by an attempt that has begun before.
 fn is_healed(record: Option<&Record>) -> bool {
     record.is_some_and(|record| record.previous == Some(Ending::Healed))
-}
-
-/// Between which two values the keys on the list lie. `None` if there can be none.
-fn keys_of(query: &Query) -> Option<(String, Value)> {
-    let after = query.after.clone().unwrap_or_default();
-    let Some(scope) = &query.scope else {
-        // To SQLite, every text is less than any blob.
-        return Some((after, Value::Blob(Vec::new())));
-    };
-    let key = Key::new(scope, "-").ok()?;
-    let scope = key.as_str().strip_suffix("/-")?;
-    // No value is empty, so no key is equal to the first; and `0` comes after `/`.
-    Some((
-        after.max(format!("{scope}/")),
-        Value::Text(format!("{scope}0")),
-    ))
 }

@@ -231,15 +231,7 @@ fn was_clean(record: &Record) -> bool {
 }
 
 fn has_result(record: &Record, completion: &Completion) -> bool {
-    record.state == finished(completion) && record.result == completion.payload
-}
-
-const fn finished(completion: &Completion) -> State {
-    if completion.failed {
-        State::Failed
-    } else {
-        State::Completed
-    }
+    record.state == completion.state() && record.result == completion.payload
 }
 
 fn first(request: &ClaimRequest, now: Timestamp) -> Record {
@@ -283,7 +275,7 @@ fn healed(grant: &Grant) -> Record {
 }
 
 fn finish(record: &mut Record, completion: &Completion, now: Timestamp) {
-    record.state = finished(completion);
+    record.state = completion.state();
     record.ending = None;
     record.waiter = false;
     record.steps = Vec::new();

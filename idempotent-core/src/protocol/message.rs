@@ -305,6 +305,16 @@ impl Completion {
             ttl,
         }
     }
+
+    /// The state that it leads to.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        if self.failed {
+            State::Failed
+        } else {
+            State::Completed
+        }
+    }
 }
 
 /// What becomes of a record whose attempt ended without a result.

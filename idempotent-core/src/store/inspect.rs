@@ -124,6 +124,20 @@ impl Query {
                 .is_none_or(|after| key.as_str() > after.as_str())
     }
 
+    /// Between which two texts, both excluded, the keys on the list lie: for stores that keep keys in
+    /// order. Without a second one, only the first counts; `None` if no key can be on the list.
+    #[must_use]
+    pub fn keys(&self) -> Option<(String, Option<String>)> {
+        let after = self.after.clone().unwrap_or_default();
+        let Some(scope) = &self.scope else {
+            return Some((after, None));
+        };
+        let key = Key::new(scope, "-").ok()?;
+        let scope = key.as_str().strip_suffix("/-")?;
+        // No value is empty, so no key is equal to the first; and `0` comes after `/`.
+        Some((after.max(format!("{scope}/")), Some(format!("{scope}0"))))
+    }
+
     /// The page after `page`, if there is one.
     #[must_use]
     pub fn next(mut self, page: &Page) -> Option<Self> {
@@ -231,20 +245,30 @@ pub struct Statistics {
 impl Statistics {
     /// Counts `record`.
     pub fn count(&mut self, record: &Record, now: Timestamp) {
-        if record.is_expired(now) {
-            self.expired += 1;
+        let lapsed = record.lease_until() <= now;
+        self.add(record.state, record.is_expired(now), lapsed, 1);
+    }
+
+    /// Counts so many `records` in the same state, all of which are `expired`, or not, and have leases
+    /// that have `lapsed`, or not.
+    pub const fn add(&mut self, state: State, expired: bool, lapsed: bool, records: u64) {
+        if expired {
+            self.expired += records;
             return;
         }
-        match record.state {
-            State::Completed => self.completed += 1,
-            State::Failed => self.failed += 1,
-            State::InDoubt => self.in_doubt += 1,
+        let counter = match state {
+            State::Completed => &mut self.completed,
+            State::Failed => &mut self.failed,
+            State::InDoubt => &mut self.in_doubt,
             State::InProgress => {
-                self.in_progress += 1;
-                self.lapsed += u64::from(!record.is_held(now));
+                if lapsed {
+                    self.lapsed += records;
+                }
+                &mut self.in_progress
             }
-            State::Released => self.released += 1,
-        }
+            State::Released => &mut self.released,
+        };
+        *counter += records;
     }
 }
 
