@@ -1,6 +1,9 @@
 //! What a crate needs to be published.
 
+use std::fs;
+
 use anyhow::{Result, ensure};
+use tempfile::TempDir;
 
 use super::Outcome;
 use crate::{
@@ -22,11 +25,25 @@ pub(super) fn check(workspace: &Workspace) -> Result<Outcome> {
     let selection = packages
         .iter()
         .flat_map(|package| ["--package", &package.name]);
-    run(cargo(["package", "--allow-dirty", "--all-features"]).args(selection))?;
+    let target = new_target(workspace)?;
+    run(cargo(["package", "--allow-dirty", "--all-features"])
+        .arg("--target-dir")
+        .arg(target.path())
+        .args(selection))?;
     Ok(Outcome::Passed(Some(format!(
         "package: {} crates can be published",
         packages.len()
     ))))
+}
+
+/// A target directory that was never used. Cargo takes a version that is in a registry for one that
+/// never changes, so with a directory of an earlier run it would build our crates upon what they then
+/// were.
+fn new_target(workspace: &Workspace) -> Result<TempDir> {
+    let parent = workspace.target.join("xtask");
+    fs::create_dir_all(&parent)?;
+    let mut builder = tempfile::Builder::new();
+    Ok(builder.prefix("package-").tempdir_in(parent)?)
 }
 
 fn missing(package: &Package) -> impl Iterator<Item = &'static str> {
