@@ -42,8 +42,7 @@ impl World {
 
     /// Another connection to the server, which finds the tables without their schema.
     pub(crate) async fn client(&self) -> Client {
-        let (client, connection) = connect(self.server.url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
+        let client = client_of(self.server.url()).await;
         let path = format!("SET search_path = {}", self.schema);
         client.batch_execute(&path).await.unwrap();
         client
@@ -75,6 +74,12 @@ impl Harness for World {
     async fn store(&self) -> PostgresStore {
         self.connect().await
     }
+}
+
+pub(crate) async fn client_of(url: &str) -> Client {
+    let (client, connection) = connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// A schema's name that nobody else has.
