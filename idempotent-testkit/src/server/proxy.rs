@@ -58,7 +58,7 @@ pub enum Cut {
 
 #[derive(Debug)]
 struct Shared {
-    server: Endpoint,
+    server: Mutex<Endpoint>,
     faults: Mutex<Faults>,
     /// Changes when all connections are to be closed.
     disconnect: watch::Sender<()>,
@@ -89,7 +89,7 @@ impl Proxy {
         let address = listener.local_addr()?;
         let faults = Mutex::default();
         let shared = Arc::new(Shared {
-            server,
+            server: Mutex::new(server),
             faults,
             disconnect: watch::Sender::new(()),
         });
@@ -139,6 +139,13 @@ impl Proxy {
         self.shared.faults().refuse = false;
     }
 
+    /// Closes every connection, and passes new ones on to `server`, as the address of a service does
+    /// that has moved.
+    pub fn redirect(&self, server: Endpoint) {
+        *self.shared.server() = server;
+        self.disconnect();
+    }
+
     /// Closes every connection. New ones are let through.
     pub fn disconnect(&self) {
         self.shared.disconnect.send_replace(());
@@ -157,6 +164,10 @@ impl Shared {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn server(&self) -> MutexGuard<'_, Endpoint> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn listen(self: Arc<Self>, listener: TcpListener) {
         while let Ok((client, _)) = listener.accept().await {
             if !self.faults().refuse {
@@ -169,8 +180,9 @@ impl Shared {
     async fn serve(self: Arc<Self>, client: TcpStream) {
         let mut disconnect = self.disconnect.subscribe();
         _ = client.set_nodelay(true);
+        let server = self.server().clone();
         let passed = async {
-            match &self.server {
+            match &server {
                 Endpoint::Tcp(address) => {
                     let server = TcpStream::connect(address).await?;
                     server.set_nodelay(true)?;
