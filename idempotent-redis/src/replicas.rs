@@ -19,6 +19,8 @@ pub(crate) struct Replicas<C> {
     asked: AtomicU64,
     /// The last of them that was answered with enough replicas.
     confirmed: AtomicU64,
+    /// How many of them were not answered.
+    unanswered: AtomicU64,
 }
 
 impl<C> Replicas<C>
@@ -26,14 +28,14 @@ where
     C: ConnectionLike + Clone + Send + Sync,
 {
     pub(crate) fn new(connection: C, count: u64, patience: Duration) -> Self {
-        let (asked, confirmed) = (AtomicU64::new(0), AtomicU64::new(0));
         Self {
             connection,
             count,
             patience,
             turn: Mutex::new(()),
-            asked,
-            confirmed,
+            asked: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
         }
     }
 
@@ -41,9 +43,15 @@ where
     /// question.
     pub(crate) async fn confirm(&self) -> Result<(), Error> {
         let next = self.asked.load(Ordering::SeqCst) + 1;
+        let unanswered = self.unanswered.load(Ordering::SeqCst);
         let _turn = self.turn.lock().await;
         if self.confirmed.load(Ordering::SeqCst) >= next {
             return Ok(());
+        }
+        // The next connection may lead to another server, after a failover. What that one's replicas
+        // have says nothing about a write that the one before has acknowledged.
+        if self.unanswered.load(Ordering::SeqCst) > unanswered {
+            return Err(Error::Timeout);
         }
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let patience = u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX);
@@ -55,7 +63,10 @@ where
             .cmd("WAIT")
             .arg(self.count)
             .arg(patience);
-        let (have,): (u64,) = question.query_async(&mut self.connection.clone()).await?;
+        let answer = question.query_async(&mut self.connection.clone()).await;
+        let (have,): (u64,) = answer.inspect_err(|_| {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+        })?;
         if have < self.count {
             return Err(Error::NotReplicated {
                 needed: self.count,
