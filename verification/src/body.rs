@@ -1,7 +1,7 @@
 //! The functions under test. The attribute is all that protects them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) const SCOPES: [&str; 2] = ["verification.value", "verification.outcom
 #[idempotent(
     key = key,
     scope = "verification.value",
-    ttl = "24h",
+    ttl = body.order.ttl,
     engine = engine,
     skip(body),
     ctx = attempt
@@ -33,7 +33,7 @@ async fn value(engine: &Engine, key: &str, body: Body) -> Result<String, Failure
 #[idempotent(
     key = key,
     scope = "verification.outcome",
-    ttl = "24h",
+    ttl = body.order.ttl,
     engine = engine,
     skip(body),
     ctx = attempt
@@ -63,7 +63,14 @@ pub(crate) struct Stage {
     pub(crate) say: fn(&Said),
     executions: AtomicU64,
     /// Where bodies wait to be let go on, by their calls.
-    hooks: Mutex<HashMap<u64, Arc<Notify>>>,
+    hooks: Mutex<HashMap<u64, Arc<Hook>>>,
+}
+
+/// Where a body waits to be let go on.
+#[derive(Debug, Default)]
+struct Hook {
+    open: AtomicBool,
+    opened: Notify,
 }
 
 impl Stage {
@@ -79,16 +86,27 @@ impl Stage {
 
     /// Lets the body of `call` go on, or pass its hook when it comes to it.
     pub(crate) fn go(&self, call: u64) {
-        self.hook(call).notify_one();
+        let hook = self.hook(call);
+        hook.open.store(true, Ordering::SeqCst);
+        hook.opened.notify_one();
     }
 
     async fn wait(&self, call: u64) {
         let hook = self.hook(call);
         (self.say)(&Said::At(call));
-        hook.notified().await;
+        hook.opened.notified().await;
     }
 
-    fn hook(&self, call: u64) -> Arc<Notify> {
+    /// Waits as synchronous work does: without giving way to anything else on its thread.
+    fn block(&self, call: u64) {
+        let hook = self.hook(call);
+        (self.say)(&Said::At(call));
+        while !hook.open.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn hook(&self, call: u64) -> Arc<Hook> {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(hooks.entry(call).or_default())
     }
@@ -129,6 +147,7 @@ impl Body {
         let entry = Entry {
             what: What::Start,
             key: order.key.clone(),
+            call: order.call,
             execution: format!("{}-{number}", stage.name),
             attempt: attempt.number(),
             fence: attempt.fence().map_or(0, Fence::as_u64),
@@ -146,7 +165,11 @@ impl Body {
 
     async fn pass(&self, point: Point) -> Result<(), Failure> {
         if self.order.hook == Some(point) {
-            self.stage.wait(self.order.call).await;
+            if self.order.blocks {
+                self.stage.block(self.order.call);
+            } else {
+                self.stage.wait(self.order.call).await;
+            }
         }
         if self.order.fails == Some(point) {
             return Err(Failure::Declined);

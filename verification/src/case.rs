@@ -21,6 +21,13 @@ const JITTER: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a call may fail after the last fault, each time with tries of its own.
 const RECOVERY_CALLS: usize = 5;
+/// How long it takes at most until a body is at its hook.
+const HOOK: Duration = Duration::from_secs(10);
+/// What is counted when a store takes longer to answer than a lease lasts. It promises nothing then,
+/// and the engine begins nothing.
+pub(crate) const SLOW: &str = "calls for which the store was too slow";
+/// How often a call is made anew for that reason.
+const SLOW_CALLS: usize = 10;
 /// When the harness stops waiting for an answer.
 const NEVER: Duration = Duration::from_secs(20);
 
@@ -33,6 +40,18 @@ pub(crate) struct Case {
     told: bool,
     round: u64,
     violations: Vec<Violation>,
+    /// When a write that somebody relied on was lost.
+    lost: Option<Instant>,
+}
+
+/// What is kept of a key that is done.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) name: String,
+    pub(crate) key: Key,
+    pub(crate) history: History,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) lost: Option<Instant>,
 }
 
 impl Case {
@@ -44,6 +63,7 @@ impl Case {
             told,
             round,
             violations: Vec::new(),
+            lost: None,
         }
     }
 
@@ -51,20 +71,33 @@ impl Case {
         &self.key
     }
 
-    pub(crate) fn into_parts(self) -> (String, Key, History, Vec<Violation>) {
-        (self.name, self.key, self.history, self.violations)
+    pub(crate) fn close(self) -> Closed {
+        Closed {
+            name: self.name,
+            key: self.key,
+            history: self.history,
+            violations: self.violations,
+            lost: self.lost,
+        }
     }
 
-    /// An order for a call, whose body takes up to `longest` before and after its effect each.
-    pub(crate) fn order(&self, world: &World, random: &mut Random, longest: Duration) -> Order {
+    /// Takes note that the store has lost, by `at`, something that it had acknowledged.
+    pub(crate) const fn lose(&mut self, at: Instant) {
+        self.lost = Some(at);
+    }
+
+    /// An order for a call that is about to be made, whose body takes up to `longest` before and
+    /// after its effect each.
+    pub(crate) fn order(&mut self, world: &World, random: &mut Random, longest: Duration) -> Order {
+        let call = world.number();
+        self.history.call(call);
         Order {
-            call: world.number(),
+            call,
             key: self.name.clone(),
             before: random.up_to(longest),
             after: random.up_to(longest),
-            hook: None,
-            fails: None,
             told: self.told,
+            ..Order::default()
         }
     }
 
@@ -80,6 +113,59 @@ impl Case {
         }
         self.history.entries.extend(entries.iter().cloned());
         Ok(entries)
+    }
+
+    /// Makes the call, and waits until its body is at its hook. If the store is too slow, the call is
+    /// made once more, under another number.
+    pub(crate) async fn reach(
+        &mut self,
+        world: &World,
+        worker: &mut Worker,
+        order: &mut Order,
+    ) -> Result<()> {
+        worker.call(order).await?;
+        for _ in 0..SLOW_CALLS {
+            match worker.hear(order.call, Instant::now() + HOOK).await {
+                Heard::At => return Ok(()),
+                Heard::Answer(at, answer) => {
+                    self.history.answer(order.call, at, answer.clone());
+                    if answer == Answer::InDoubt {
+                        world.resolve(self, None).await?;
+                    } else if !self.was_slow(world, order.call) {
+                        bail!("call {} is not at its hook: {answer:?}", order.call);
+                    }
+                    self.call_anew(world, worker, order).await?;
+                }
+                other => bail!("call {} is not at its hook: {other:?}", order.call),
+            }
+        }
+        bail!("the store never answers within a lease")
+    }
+
+    /// Whether the call failed because the store did not answer within a lease.
+    pub(crate) fn was_slow(&self, world: &World, number: u64) -> bool {
+        let mut calls = self.history.calls.iter();
+        let Some(call) = calls.find(|call| call.number == number) else {
+            return false;
+        };
+        match &call.answer {
+            Some((at, Answer::InProgress | Answer::Store(_))) => {
+                *at - call.began > world.settings.lease * 9 / 10
+            }
+            _ => false,
+        }
+    }
+
+    async fn call_anew(
+        &mut self,
+        world: &World,
+        worker: &mut Worker,
+        order: &mut Order,
+    ) -> Result<()> {
+        world.add(SLOW, 1);
+        order.call = world.number();
+        self.history.call(order.call);
+        worker.call(order).await
     }
 
     /// Settles a doubt by what has been collected of the effect, and has `retrier` call again.
@@ -106,8 +192,9 @@ impl Case {
         let now = Instant::now();
         let answer = self.answer_in_time(world, retrier, order, now).await?;
         if answer.is_some_and(|answer| answer.value().is_none()) {
-            let answers = format!("still no value: {:?}", self.history.answers);
-            self.accuse("P8", answers);
+            let answers: Vec<_> = self.history.answers().collect();
+            let text = format!("still no value: {answers:?}");
+            self.accuse("P8", text);
         }
         Ok(())
     }
@@ -169,7 +256,7 @@ impl Case {
             match worker.hear(order.call, Instant::now() + NEVER).await {
                 Heard::At => {}
                 Heard::Answer(at, answer) => {
-                    self.history.answers.push(answer.clone());
+                    self.history.answer(order.call, at, answer.clone());
                     return Ok(Some((at, answer)));
                 }
                 Heard::End => return Ok(None),
@@ -201,9 +288,19 @@ impl Case {
         world: &World,
         worker: &mut Worker,
         order: &Order,
-        since: Instant,
+        mut since: Instant,
     ) -> Result<Option<Answer>> {
-        let Some((at, answer)) = self.answer(worker, order).await? else {
+        let mut order = order.clone();
+        let mut answered = self.answer(worker, &order).await?;
+        for _ in 0..SLOW_CALLS {
+            if !self.was_slow(world, order.call) {
+                break;
+            }
+            self.call_anew(world, worker, &mut order).await?;
+            since = Instant::now();
+            answered = self.answer(worker, &order).await?;
+        }
+        let Some((at, answer)) = answered else {
             world.add("stuck keys", 1);
             return Ok(None);
         };

@@ -20,6 +20,14 @@ pub enum Control {
     UnconditionalComplete,
 }
 
+impl Control {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 /// A good store, made bad.
 #[derive(Clone, Debug)]
 pub(crate) struct Broken<S> {

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use idempotent_testkit::server::{Cut, Proxy};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::case::Case;
@@ -16,14 +15,12 @@ use crate::records::Place;
 use crate::report::Report;
 use crate::setup::{Setup, StoreKind};
 use crate::worker::Settings;
-use crate::world::{Options, World, join};
+use crate::world::{Options, World, in_lanes};
 
 /// Long enough that no renewal comes between a hook and what follows.
 const LEASE: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_millis(300);
 const BODY: Duration = Duration::from_millis(5);
-/// How long it takes at most until a body is at its hook.
-const HOOK: Duration = Duration::from_secs(10);
 /// The server is out of reach for so long at most after a cut.
 const OUTAGE: Duration = Duration::from_millis(1_200);
 /// More bytes than any request has.
@@ -106,46 +103,30 @@ pub async fn run(setup: Setup) -> Result<Report> {
         setup.store == StoreKind::Redis,
         "there is no connection to cut to a file; say `--store redis`"
     );
-    let settings = Settings {
-        lease: LEASE,
-        patience: PATIENCE,
-        mode: setup.mode,
-        control: setup.control,
-    };
-    let options = Options {
-        kind: "cut",
-        settings,
-        server: &[],
-    };
-    let world = World::start(setup, options).await?;
-    for name in ["rounds", "cuts that were made", "stuck keys"] {
-        world.add(name, 0);
-    }
-    let mut running = JoinSet::new();
-    for _ in 0..8 {
-        running.spawn(lane(Arc::clone(&world)));
-    }
-    join(running).await?;
+    let settings = Settings::new(&setup, LEASE, PATIENCE);
+    let world = World::start(setup, Options::new("cut", settings, COUNTS)).await?;
+    in_lanes(&world, 16, lane).await?;
     let mut report = world.end().await?;
     report.expect("cuts that were made", 95, "rounds");
     report.expect("calls that got no value", 10, "rounds");
     Ok(report)
 }
 
+const COUNTS: &[&str] = &["rounds", "cuts that were made", "stuck keys"];
+
 async fn lane(world: Arc<World>) -> Result<()> {
     let proxy = Proxy::start(world.endpoint().await?).await?;
     let caller = world.hire_at(place(&proxy)).await?;
     let retrier = world.hire().await?;
     let mut lane = Lane {
-        world,
+        world: Arc::clone(&world),
         proxy,
         caller,
         retrier,
     };
-    while let Some(number) = lane.world.next_round() {
+    while let Some(number) = world.next_round() {
         let round = lane.round(number).await;
-        round.with_context(|| format!("round {number} failed"))?;
-        lane.world.progress.tick();
+        world.ended(number, round)?;
     }
     Ok(())
 }
@@ -165,7 +146,7 @@ impl Lane {
         if plan.target == Target::Completion {
             order.hook = Some(Point::AfterEffect);
         }
-        self.call(&mut case, &plan, &order).await?;
+        self.call(&mut case, &plan, &mut order).await?;
         world.add("rounds", 1);
         world.add("cuts that were made", u64::from(self.proxy.has_cut()));
         case.collect(&mut self.caller)?;
@@ -191,11 +172,10 @@ impl Lane {
     }
 
     /// Makes the call, and breaks its connection on the way.
-    async fn call(&mut self, case: &mut Case, plan: &Plan, order: &Order) -> Result<()> {
+    async fn call(&mut self, case: &mut Case, plan: &Plan, order: &mut Order) -> Result<()> {
         match plan.target {
             Target::Completion => {
-                self.caller.call(order).await?;
-                self.caller.reach(order.call, HOOK).await?;
+                case.reach(&self.world, &mut self.caller, order).await?;
                 self.proxy.cut(plan.cut);
                 self.caller.go(order.call).await?;
             }

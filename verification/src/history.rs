@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use idempotency::{Ending, Record, State};
+use tokio::time::Instant;
 
 use crate::log::{Entry, What};
 use crate::message::{Answer, Mark};
+use crate::once;
 use crate::records::value_of;
 use crate::report::Violation;
 use crate::setup::Mode;
@@ -19,12 +21,35 @@ const ROUNDING: Duration = Duration::from_millis(3);
 pub(crate) struct History {
     /// What the bodies have written down, in any order.
     pub(crate) entries: Vec<Entry>,
-    /// What the callers got.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) calls: Vec<Call>,
     /// The record, each time that somebody looked.
-    pub(crate) looks: Vec<Option<Record>>,
-    /// The value with which an operator has resolved a doubt.
-    pub(crate) resolution: Option<String>,
+    pub(crate) looks: Vec<Look>,
+    /// What an operator has said of a doubt.
+    pub(crate) resolution: Option<Resolution>,
+}
+
+/// A call, from before the caller was told to make it until its answer was heard.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) number: u64,
+    pub(crate) began: Instant,
+    pub(crate) answer: Option<(Instant, Answer)>,
+}
+
+/// A look at the record.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) record: Option<Record>,
+}
+
+/// The value with which a doubt was resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolution {
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) value: String,
 }
 
 /// What a key's history is judged by.
@@ -40,15 +65,44 @@ impl History {
         self.entries.iter().filter(move |entry| entry.what == what)
     }
 
+    /// A call is about to be made.
+    pub(crate) fn call(&mut self, number: u64) {
+        self.calls.push(Call {
+            number,
+            began: Instant::now(),
+            answer: None,
+        });
+    }
+
+    /// The call with this number was answered.
+    pub(crate) fn answer(&mut self, number: u64, at: Instant, answer: Answer) {
+        let mut calls = self.calls.iter_mut();
+        if let Some(call) = calls.find(|call| call.number == number) {
+            call.answer = Some((at, answer));
+        }
+    }
+
+    /// What the callers got.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &Answer> {
+        let answers = self.calls.iter().filter_map(|call| call.answer.as_ref());
+        answers.map(|(_, answer)| answer)
+    }
+
+    /// The value with which an operator has resolved a doubt.
+    pub(crate) fn resolved(&self) -> Option<&str> {
+        let resolution = self.resolution.as_ref();
+        resolution.map(|resolution| &*resolution.value)
+    }
+
     /// The record at the last look.
     pub(crate) fn record(&self) -> Option<&Record> {
-        self.looks.last()?.as_ref()
+        self.looks.last()?.record.as_ref()
     }
 
     /// Whether the record was in doubt when somebody looked.
     pub(crate) fn was_in_doubt(&self) -> bool {
-        let mut looks = self.looks.iter().flatten();
-        looks.any(|record| record.state == State::InDoubt)
+        let mut records = self.looks.iter().filter_map(|look| look.record.as_ref());
+        records.any(|record| record.state == State::InDoubt)
     }
 
     /// The value that is recorded, if one is.
@@ -65,15 +119,47 @@ impl History {
         let mut say = |promise, text: String| violations.push(Violation::new(promise, text));
         self.judge_completion(&mut say);
         self.judge_answers(&mut say);
+        self.judge_order(&mut say);
         self.judge_attempts(rules, &mut say);
         self.judge_effects(rules, &mut say);
         violations
+    }
+
+    /// Judges a key whose record was lost at `lost`: what is broken although it is promised all the
+    /// same, and what is not promised then.
+    ///
+    /// After the loss, all callers get one value, and it is recorded. Fences rise in any case.
+    pub(crate) fn judge_loss(
+        &self,
+        rules: Rules,
+        lost: Instant,
+    ) -> (Vec<Violation>, Vec<Violation>) {
+        let in_any_case = ["P4", "contract", "harness"];
+        let all = self.judge(rules).into_iter();
+        let (mut broken, mut given_up): (Vec<_>, Vec<_>) =
+            all.partition(|violation| in_any_case.contains(&violation.promise));
+        let since = self.since(lost);
+        let mut say = |promise, text: String| broken.push(Violation::new(promise, text));
+        since.judge_answers(&mut say);
+        since.judge_order(&mut say);
+        given_up.retain(|violation| !broken.contains(violation));
+        (broken, given_up)
+    }
+
+    /// What can still be seen of the key after `lost`: an answer or a look from before is left out.
+    fn since(&self, lost: Instant) -> Self {
+        let mut since = self.clone();
+        let is_over = |call: &Call| call.answer.as_ref().is_some_and(|(at, _)| *at < lost);
+        since.calls.retain(|call| !is_over(call));
+        since.looks.retain(|look| look.began >= lost);
+        since
     }
 
     /// P1: one completion for each life of a key. P3: an owner that was taken over never commits.
     fn judge_completion(&self, say: &mut impl FnMut(&'static str, String)) {
         let mut finished: Option<&Record> = None;
         for look in &self.looks {
+            let look = &look.record;
             match (finished, look) {
                 (Some(first), None) => say("P1", format!("{} is gone", shown(first))),
                 (Some(first), Some(now)) if !same_completion(first, now) => {
@@ -86,7 +172,7 @@ impl History {
         let Some((record, value)) = self.record().zip(self.recorded()) else {
             return;
         };
-        if self.resolution.as_ref() == Some(&value) {
+        if self.resolved() == Some(&value) {
             return;
         }
         let Some(winner) = self.of(What::Start).find(|entry| entry.execution == value) else {
@@ -113,7 +199,7 @@ impl History {
     /// P2: all who get `Ok` get the same value. P6: an `Ok` without a mark was recorded.
     fn judge_answers(&self, say: &mut impl FnMut(&'static str, String)) {
         let recorded = self.recorded();
-        let mut values: Vec<&str> = self.answers.iter().filter_map(Answer::value).collect();
+        let mut values: Vec<&str> = self.answers().filter_map(Answer::value).collect();
         for value in &values {
             if recorded.as_deref() != Some(value) {
                 let found = self.record().map_or_else(|| "nothing".to_owned(), shown);
@@ -123,7 +209,7 @@ impl History {
                 );
             }
             let is_effect = |entry: &Entry| entry.execution == *value;
-            if !self.of(What::Effect).any(is_effect) && self.resolution.as_deref() != Some(value) {
+            if !self.of(What::Effect).any(is_effect) && self.resolved() != Some(value) {
                 say(
                     "P6",
                     format!("a caller got {value}, whose effect never happened"),
@@ -135,7 +221,7 @@ impl History {
         if values.len() > 1 {
             say("P2", format!("callers got {}", values.join(" and ")));
         }
-        for answer in &self.answers {
+        for answer in self.answers() {
             match answer {
                 Answer::Value(value, Some(Mark::Executed(attempt))) => {
                     let own = self.of(What::Start).find(|entry| entry.execution == *value);
@@ -152,6 +238,14 @@ impl History {
                 Answer::Unexpected(text) => say("contract", format!("a caller got: {text}")),
                 _ => {}
             }
+        }
+    }
+
+    /// All that callers and onlookers saw can have happened one after the other.
+    fn judge_order(&self, say: &mut impl FnMut(&'static str, String)) {
+        if !once::is_linearizable(self) {
+            let answers: Vec<_> = self.answers().collect();
+            say("linearizable", format!("no order explains {answers:?}"));
         }
     }
 

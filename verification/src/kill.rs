@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use idempotency::Ending;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::case::Case;
@@ -16,7 +16,7 @@ use crate::random::Random;
 use crate::report::Report;
 use crate::setup::{Mode, Setup, StoreKind};
 use crate::worker::Settings;
-use crate::world::{Options, World, join};
+use crate::world::{Options, World, in_lanes};
 
 const LEASE: Duration = Duration::from_millis(200);
 /// How long a body takes at most on either side of its effect.
@@ -60,7 +60,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn draw(world: &World, case: &Case, random: &mut Random) -> Self {
+    fn draw(world: &World, case: &mut Case, random: &mut Random) -> Self {
         let moment = random.choose(&[
             (30, Moment::AfterEffect),
             (10, Moment::BeforeEffect),
@@ -124,31 +124,14 @@ struct Lane {
 ///
 /// If the harness itself fails. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
-    let settings = Settings {
-        lease: LEASE,
-        patience: Duration::from_secs(10),
-        mode: setup.mode,
-        control: setup.control,
-    };
+    let settings = Settings::new(&setup, LEASE, Duration::from_secs(10));
     let lanes = match setup.store {
         StoreKind::Redis => 8,
         StoreKind::Memory | StoreKind::Sqlite => 6,
     };
-    let options = Options {
-        kind: "kill",
-        settings,
-        server: &[],
-    };
-    let world = World::start(setup, options).await?;
-    for name in COUNTS {
-        world.add(name, 0);
-    }
+    let world = World::start(setup, Options::new("kill", settings, COUNTS)).await?;
     world.set_workers(3 * lanes);
-    let mut running = JoinSet::new();
-    for _ in 0..lanes {
-        running.spawn(lane(Arc::clone(&world)));
-    }
-    join(running).await?;
+    in_lanes(&world, lanes, lane).await?;
     let mut report = world.end().await?;
     report.expect(RUNNING, 40, "rounds");
     report.expect(BETWEEN, 20, "rounds");
@@ -161,7 +144,7 @@ pub async fn run(setup: Setup) -> Result<Report> {
 
 const RUNNING: &str = "killed while running";
 const BETWEEN: &str = "of these between effect and record";
-const COUNTS: [&str; 11] = [
+const COUNTS: &[&str] = &[
     "rounds",
     "killed before the body",
     RUNNING,
@@ -178,15 +161,13 @@ const COUNTS: [&str; 11] = [
 async fn lane(world: Arc<World>) -> Result<()> {
     let retriers = [world.hire().await?, world.hire().await?];
     let mut lane = Lane {
-        world,
+        world: Arc::clone(&world),
         next_owner: None,
         retriers,
     };
-    while let Some(number) = lane.world.next_round() {
-        lane.round(number)
-            .await
-            .with_context(|| format!("round {number} failed"))?;
-        lane.world.progress.tick();
+    while let Some(number) = world.next_round() {
+        let round = lane.round(number).await;
+        world.ended(number, round)?;
     }
     Ok(())
 }
@@ -207,9 +188,9 @@ impl Lane {
         let world = Arc::clone(&self.world);
         let mut random = world.random(number);
         let mut case = world.case(number, random.percent(50))?;
-        let plan = Plan::draw(&world, &case, &mut random);
+        let mut plan = Plan::draw(&world, &mut case, &mut random);
         let mut owner = self.owner().await?;
-        reach(&mut owner, &plan).await?;
+        reach(&world, &mut case, &mut owner, &mut plan).await?;
         if plan.answers {
             case.answer(&mut owner, &plan.order).await?;
         }
@@ -257,9 +238,9 @@ impl Lane {
         let mut order = case.order(&self.world, random, BODY);
         order.hook = Some(Point::AfterEffect);
         owner.call(&order).await?;
-        if let Heard::Answer(_, answer) = owner.hear(order.call, Instant::now() + HOOK).await {
+        if let Heard::Answer(at, answer) = owner.hear(order.call, Instant::now() + HOOK).await {
             // The first owner had got as far as to record its result.
-            case.history.answers.push(answer);
+            case.history.answer(order.call, at, answer);
         }
         owner.kill().await?;
         case.collect(&mut owner)?;
@@ -268,10 +249,11 @@ impl Lane {
 }
 
 /// Lets the owner begin, and returns when it is to be killed.
-async fn reach(owner: &mut Worker, plan: &Plan) -> Result<()> {
-    owner.call(&plan.order).await?;
-    if plan.order.hook.is_some() {
-        owner.reach(plan.order.call, HOOK).await?;
+async fn reach(world: &World, case: &mut Case, owner: &mut Worker, plan: &mut Plan) -> Result<()> {
+    if plan.order.hook.is_none() {
+        owner.call(&plan.order).await?;
+    } else {
+        case.reach(world, owner, &mut plan.order).await?;
         if matches!(plan.moment, Moment::Completion | Moment::Release) {
             owner.go(plan.order.call).await?;
         }

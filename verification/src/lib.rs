@@ -6,23 +6,32 @@
 //! effect, each caller what it got, and the harness looks at the records. All that is known of a key
 //! is then judged by the promises of the protocol: they go by the names of its properties, P1 to P8.
 //!
+//! What callers and onlookers saw of a key must have an order, too: it is linearizable, as a register
+//! that is written once.
+//!
 //! What is not judged here: P7, a recorded step is never run again, because the functions under test
 //! have no steps.
 //!
-//! One file has one kind of run: [`race`], [`kill`], [`stop`], [`cut`],
-//! [`reconnect`], [`restart`]. [`Control`] breaks a store on purpose, to show that a run
+//! One file has one kind of run: [`race`], [`kill`], [`stop`], [`blocked`], [`cut`], [`reconnect`],
+//! [`restart`], [`failover`], [`evict`], [`full`]. [`Control`] breaks a store on purpose, to show that a run
 //! on a broken store is not a good one.
 
+pub mod blocked;
 mod body;
 mod case;
 mod control;
 pub mod controls;
 pub mod cut;
+pub mod evict;
+pub mod failover;
+pub mod full;
 pub mod guard;
 mod history;
 pub mod kill;
+mod late;
 mod log;
 mod message;
+mod once;
 mod process;
 mod progress;
 pub mod race;
@@ -38,5 +47,5 @@ pub mod worker;
 mod world;
 
 pub use self::control::Control;
-pub use self::report::{Report, Violation, table};
+pub use self::report::{Report, Violation, summary, table};
 pub use self::setup::{Mode, Setup, StoreKind};

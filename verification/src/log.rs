@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Entry {
     pub(crate) what: What,
     pub(crate) key: String,
+    /// The call whose body it is.
+    pub(crate) call: u64,
     /// The run of the body, by a name that no other has. It is the body's result, too.
     pub(crate) execution: String,
     pub(crate) attempt: u32,
@@ -113,6 +115,7 @@ mod tests {
         let entry = Entry {
             what: What::Effect,
             key: "key".to_owned(),
+            call: 1,
             execution: "1-1".to_owned(),
             attempt: 1,
             fence: 7,

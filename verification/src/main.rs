@@ -1,4 +1,4 @@
-//! `verification kill`, and so on: one kind of chaos, on one store or on all.
+//! `verification chaos`: every kind of chaos on every store. `verification chaos kill`: one of them.
 
 mod suite;
 
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use idempotency::Clock;
 use verification::worker::WorkerArgs;
 use verification::{Control, Mode, StoreKind};
 
-use self::suite::{Kind, Suite};
+use self::suite::{Amount, Kind, Suite};
 
 /// Chaos on real servers: what becomes of calls whose process dies, stops, or loses its store.
 ///
@@ -25,20 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// All of them, and the stores that are broken on purpose.
-    All(AllArgs),
-    /// Connections that break in a request, before its reply, or in the middle of it.
-    Cut(RunArgs),
-    /// `kill -9` of an owner at any moment of its call.
-    Kill(RunArgs),
-    /// 64 callers of one key at once, in one process and in four.
-    Race(RunArgs),
-    /// Connections that break while they are made.
-    Reconnect(RunArgs),
-    /// A Redis server that is killed, and comes back.
-    Restart(RunArgs),
-    /// SIGSTOP of an owner until its lease is over and another has taken over.
-    Stop(RunArgs),
+    /// Kinds of chaos, each on every store that it says something about.
+    Chaos(ChaosArgs),
     /// A process under test.
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -51,32 +39,27 @@ enum Task {
 }
 
 #[derive(Clone, Debug, Args)]
-struct AllArgs {
-    /// A thousand rounds and more of each kind, instead of as many as take a minute or two.
+struct ChaosArgs {
+    /// Which kinds; all if none is named.
+    kinds: Vec<Kind>,
+    /// Thousands of rounds, instead of as many as take a few minutes.
     #[arg(long)]
     full: bool,
-    /// What the rounds are drawn from; the clock's if it is left out.
-    #[arg(long)]
-    seed: Option<u64>,
-}
-
-#[derive(Clone, Debug, Args)]
-struct RunArgs {
+    /// How many rounds on each store and in each mode.
+    #[arg(long, conflicts_with = "full")]
+    rounds: Option<u64>,
     /// On this store alone.
     #[arg(long)]
     store: Option<StoreKind>,
     /// In this mode alone.
     #[arg(long)]
     mode: Option<Mode>,
-    /// How many rounds on each store and in each mode.
-    #[arg(long, default_value_t = 100)]
-    rounds: u64,
+    /// Break the store in this way. The run has to find it out then.
+    #[arg(long)]
+    control: Option<Control>,
     /// What the rounds are drawn from; the clock's if it is left out.
     #[arg(long)]
     seed: Option<u64>,
-    /// Break the store in this way. The run has to report violations then.
-    #[arg(long)]
-    control: Option<Control>,
 }
 
 fn main() -> ExitCode {
@@ -95,13 +78,7 @@ fn run(task: Task) -> Result<bool> {
     match task {
         Task::Guard { directory } => verification::guard::run(&directory).map(|()| true),
         Task::Worker(args) => work(args).map(|()| true),
-        Task::All(args) => Suite::start(args.seed)?.all(args.full),
-        Task::Cut(args) => only(Kind::Cut, &args),
-        Task::Kill(args) => only(Kind::Kill, &args),
-        Task::Race(args) => only(Kind::Race, &args),
-        Task::Reconnect(args) => only(Kind::Reconnect, &args),
-        Task::Restart(args) => only(Kind::Restart, &args),
-        Task::Stop(args) => only(Kind::Stop, &args),
+        Task::Chaos(args) => chaos(&args),
     }
 }
 
@@ -115,13 +92,24 @@ fn work(args: WorkerArgs) -> Result<()> {
     served
 }
 
-fn only(kind: Kind, args: &RunArgs) -> Result<bool> {
+fn chaos(args: &ChaosArgs) -> Result<bool> {
+    let amount = match args.rounds {
+        Some(rounds) => Amount::Rounds(rounds),
+        None if args.full => Amount::Full,
+        None => Amount::Quick,
+    };
+    let kinds = match &*args.kinds {
+        [] => Kind::value_variants(),
+        kinds => kinds,
+    };
     let mut suite = Suite::start(args.seed)?;
-    for (store, mode) in kind.variants() {
-        let left_out = args.store.is_some_and(|only| only != store)
-            || args.mode.is_some_and(|only| only != mode);
-        if !left_out {
-            suite.run(kind, store, mode, args.rounds, args.control)?;
+    for kind in kinds {
+        for (store, mode) in kind.variants() {
+            let left_out = args.store.is_some_and(|only| only != store)
+                || args.mode.is_some_and(|only| only != mode);
+            if !left_out {
+                suite.run(*kind, store, mode, amount, args.control)?;
+            }
         }
     }
     suite.end()

@@ -14,7 +14,7 @@ pub(crate) enum Command {
 }
 
 /// One call of the function.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     /// Names the call in what the worker says.
     pub(crate) call: u64,
@@ -24,10 +24,30 @@ pub(crate) struct Order {
     pub(crate) after: Duration,
     /// Where the body says where it is, and waits to be let go on.
     pub(crate) hook: Option<Point>,
+    /// Whether nothing else in its process runs while it waits there.
+    pub(crate) blocks: bool,
     /// Where the body returns an error.
     pub(crate) fails: Option<Point>,
     /// Whether the function returns an `Outcome`, which tells how its value came about.
     pub(crate) told: bool,
+    /// How long the result is kept.
+    pub(crate) ttl: Duration,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            call: 0,
+            key: String::new(),
+            before: Duration::ZERO,
+            after: Duration::ZERO,
+            hook: None,
+            blocks: false,
+            fails: None,
+            told: false,
+            ttl: Duration::from_secs(24 * 60 * 60),
+        }
+    }
 }
 
 /// A point in the body.

@@ -104,14 +104,6 @@ impl Worker {
         }
     }
 
-    /// Waits until the body of `call` is at its hook.
-    pub(crate) async fn reach(&mut self, call: u64, limit: Duration) -> Result<()> {
-        match self.hear(call, Instant::now() + limit).await {
-            Heard::At => Ok(()),
-            other => bail!("call {call} is not at its hook: {other:?}"),
-        }
-    }
-
     /// Waits for whatever the worker says next.
     pub(crate) async fn next(&mut self, deadline: Instant) -> Option<(Instant, Said)> {
         timeout_at(deadline, self.said.recv()).await.ok().flatten()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use idempotency::Engine;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -25,7 +25,7 @@ const CALLS: usize = 64;
 /// How long all the callers of one key may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-const COUNTS: [&str; 5] = [
+const COUNTS: &[&str] = &[
     "rounds",
     "processes",
     "calls",
@@ -40,26 +40,12 @@ const COUNTS: [&str; 5] = [
 ///
 /// If the harness itself fails. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
-    let settings = Settings {
-        lease: LEASE,
-        patience: Duration::from_secs(10),
-        mode: setup.mode,
-        control: setup.control,
-    };
-    let options = Options {
-        kind: "race",
-        settings,
-        server: &[],
-    };
-    let world = World::start(setup, options).await?;
-    for name in COUNTS {
-        world.add(name, 0);
-    }
+    let settings = Settings::new(&setup, LEASE, Duration::from_secs(10));
+    let world = World::start(setup, Options::new("race", settings, COUNTS)).await?;
     let mut racers = Racers::start(&world).await?;
     while let Some(number) = world.next_round() {
         let round = round(&world, &mut racers, number).await;
-        round.with_context(|| format!("round {number} failed"))?;
-        world.progress.tick();
+        world.ended(number, round)?;
     }
     world.end().await
 }
@@ -80,10 +66,12 @@ async fn round(world: &Arc<World>, racers: &mut Racers, number: u64) -> Result<(
         );
         case.accuse("P8", text);
     }
-    if let Some(other) = answers.iter().find(|answer| answer.value().is_none()) {
-        case.accuse("one execution", format!("a caller got {other:?}"));
+    for (call, at, answer) in answers {
+        if answer.value().is_none() {
+            case.accuse("one execution", format!("a caller got {answer:?}"));
+        }
+        case.history.answer(call, at, answer);
     }
-    case.history.answers = answers;
     case.history.entries = entries;
     let executions = case.history.of(What::Start).count();
     if executions != 1 {
@@ -133,7 +121,7 @@ impl Racers {
         &mut self,
         orders: Vec<Order>,
         deadline: Instant,
-    ) -> Result<(Vec<Answer>, Vec<Entry>)> {
+    ) -> Result<(Vec<(u64, Instant, Answer)>, Vec<Entry>)> {
         let mut answers = Vec::new();
         match self {
             Self::Processes(workers) => {
@@ -144,8 +132,8 @@ impl Racers {
                 for worker in workers {
                     for _ in 0..orders.len() / PROCESSES {
                         let said = worker.next(deadline).await;
-                        if let Some((_, Said::Answered(_, answer))) = said {
-                            answers.push(answer);
+                        if let Some((at, Said::Answered(call, answer))) = said {
+                            answers.push((call, at, answer));
                         }
                     }
                     entries.extend(worker.entries()?);
@@ -160,7 +148,11 @@ impl Racers {
                 let mut calls = JoinSet::new();
                 for order in orders {
                     let (engine, stage) = (engine.clone(), Arc::clone(stage));
-                    calls.spawn(async move { body::call(&engine, stage, order).await });
+                    calls.spawn(async move {
+                        let call = order.call;
+                        let answer = body::call(&engine, stage, order).await;
+                        (call, Instant::now(), answer)
+                    });
                 }
                 while let Ok(Some(answer)) = timeout_at(deadline, calls.join_next()).await {
                     answers.push(answer?);

@@ -16,6 +16,11 @@ impl Random {
         Self(Self(start).next())
     }
 
+    /// A stream of its own for a part of what is planned.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.next(), 0)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use idempotent_testkit::server::{Cut, Proxy};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cut::place;
@@ -14,7 +13,7 @@ use crate::random::Random;
 use crate::report::Report;
 use crate::setup::{Setup, StoreKind};
 use crate::worker::Settings;
-use crate::world::{Options, World, join};
+use crate::world::{Options, World, in_lanes};
 
 const LEASE: Duration = Duration::from_millis(600);
 /// How long nobody can connect at most, so that the caller has to do so anew.
@@ -38,45 +37,28 @@ pub async fn run(setup: Setup) -> Result<Report> {
         setup.store == StoreKind::Redis,
         "there is no connection to break to a file; say `--store redis`"
     );
-    let settings = Settings {
-        lease: LEASE,
-        patience: LEASE,
-        mode: setup.mode,
-        control: setup.control,
-    };
-    let options = Options {
-        kind: "reconnect",
-        settings,
-        server: &[],
-    };
-    let world = World::start(setup, options).await?;
-    for name in ["rounds", CUT, "callers that never recovered"] {
-        world.add(name, 0);
-    }
-    let mut running = JoinSet::new();
-    for _ in 0..6 {
-        running.spawn(lane(Arc::clone(&world)));
-    }
-    join(running).await?;
+    let settings = Settings::new(&setup, LEASE, LEASE);
+    let world = World::start(setup, Options::new("reconnect", settings, COUNTS)).await?;
+    in_lanes(&world, 12, lane).await?;
     let mut report = world.end().await?;
     report.expect(CUT, 90, "rounds");
     Ok(report)
 }
 
 const CUT: &str = "connections cut while they were made";
+const COUNTS: &[&str] = &["rounds", CUT, "callers that never recovered"];
 
 async fn lane(world: Arc<World>) -> Result<()> {
     let proxy = Proxy::start(world.endpoint().await?).await?;
     let caller = world.hire_at(place(&proxy)).await?;
     let mut lane = Lane {
-        world,
+        world: Arc::clone(&world),
         proxy,
         caller,
     };
-    while let Some(number) = lane.world.next_round() {
+    while let Some(number) = world.next_round() {
         let round = lane.round(number).await;
-        round.with_context(|| format!("round {number} failed"))?;
-        lane.world.progress.tick();
+        world.ended(number, round)?;
     }
     Ok(())
 }

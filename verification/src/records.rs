@@ -1,17 +1,23 @@
 //! Where records are, for workers and for the harness that looks at them from outside.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use idempotency::redis::RedisStore;
+use idempotency::protocol::{Claim, ClaimRequest, Completion};
+use idempotency::redis::{ConnectOptions, RedisStore};
 use idempotency::sqlite::SqliteStore;
 use idempotency::{
-    CodecId, Inspect, InspectExt, Key, MemoryStore, Payload, Record, Resolution, ResolveError,
-    StoreError,
+    CodecId, Fingerprint, Inspect, InspectExt, Key, MemoryStore, Owner, Payload, Record,
+    Resolution, ResolveError, Store, StoreError,
 };
+
+/// How long a write may take to reach a replica.
+const REPLICATION: Duration = Duration::from_millis(500);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a worker reaches its store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,6 +50,54 @@ impl FromStr for Place {
     }
 }
 
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::Args)]
+pub(crate) struct Access {
+    /// Takes a server that evicts records.
+    #[arg(long)]
+    pub(crate) allow_eviction: bool,
+    /// How many replicas have to have a write.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) replicas: usize,
+    /// How much of a file may be in use for work to be begun.
+    #[arg(long)]
+    pub(crate) max_bytes: Option<u64>,
+}
+
+impl Access {
+    pub(crate) fn to_arguments(self) -> Vec<String> {
+        let mut arguments = vec![format!("--replicas={}", self.replicas)];
+        if self.allow_eviction {
+            arguments.push("--allow-eviction".to_owned());
+        }
+        if let Some(bytes) = self.max_bytes {
+            arguments.push(format!("--max-bytes={bytes}"));
+        }
+        arguments
+    }
+
+    pub(crate) async fn redis(self, url: &str) -> Result<RedisStore, StoreError> {
+        let mut options = ConnectOptions::new();
+        if self.allow_eviction {
+            options = options.allow_eviction();
+        }
+        let store = options.connect(url).await?;
+        if self.replicas == 0 {
+            return Ok(store);
+        }
+        let connection = options.connection(url)?;
+        Ok(store.with_replicas(connection, self.replicas, REPLICATION))
+    }
+
+    pub(crate) fn sqlite(self, path: &Path) -> Result<SqliteStore, StoreError> {
+        let mut options = SqliteStore::options();
+        if let Some(bytes) = self.max_bytes {
+            options = options.max_bytes(bytes);
+        }
+        options.open(path)
+    }
+}
+
 /// A second pair of eyes on the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Records {
@@ -53,11 +107,11 @@ pub(crate) enum Records {
 }
 
 impl Records {
-    pub(crate) async fn open(place: &Place) -> Result<Self> {
+    pub(crate) async fn open(place: &Place, access: Access) -> Result<Self> {
         Ok(match place {
             Place::Memory => Self::Memory(MemoryStore::new()),
-            Place::Redis(url) => Self::Redis(RedisStore::connect(url.as_str()).await?),
-            Place::Sqlite(path) => Self::Sqlite(SqliteStore::open(path)?),
+            Place::Redis(url) => Self::Redis(access.redis(url).await?),
+            Place::Sqlite(path) => Self::Sqlite(access.sqlite(path)?),
         })
     }
 
@@ -69,10 +123,29 @@ impl Records {
         }
     }
 
+    /// Puts a result of `bytes` under `key`, to take room away.
+    pub(crate) async fn put(&self, key: &Key, bytes: usize) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => put(store, key, bytes).await,
+            Self::Redis(store) => put(store, key, bytes).await,
+            Self::Sqlite(store) => put(store, key, bytes).await,
+        }
+    }
+
+    /// Forgets what is under `key`.
+    pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.delete(key).await,
+            Self::Redis(store) => store.delete(key).await,
+            Self::Sqlite(store) => store.delete(key).await,
+        }
+        .map(drop)
+    }
+
     /// Settles a doubt as an operator would who knows what happened: `value`, or nothing.
     pub(crate) async fn resolve(&self, key: &Key, value: Option<&str>) -> Result<(), ResolveError> {
         let resolution = match value {
-            Some(value) => Resolution::Completed(payload(value), Duration::from_secs(24 * 60 * 60)),
+            Some(value) => Resolution::Completed(payload(value), DAY),
             None => Resolution::NotExecuted,
         };
         match self {
@@ -81,6 +154,17 @@ impl Records {
             Self::Sqlite(store) => store.resolve(key, resolution).await,
         }
     }
+}
+
+async fn put(store: &impl Store, key: &Key, bytes: usize) -> Result<(), StoreError> {
+    let owner = Owner::random().map_err(StoreError::Backend)?;
+    let fingerprint = Fingerprint::from_bytes([0; 32]);
+    let request = ClaimRequest::new(owner, fingerprint, DAY, DAY);
+    if let Claim::Granted(grant) = store.claim(key, &request).await? {
+        let value = Completion::value(payload(&"x".repeat(bytes)), DAY);
+        store.complete(key, &grant, &value).await?;
+    }
+    Ok(())
 }
 
 /// `value` as the engine's codec, JSON, writes it.

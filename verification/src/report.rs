@@ -5,8 +5,14 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use crate::control::Control;
+use crate::setup::Setup;
+
 /// How many faults of a run are listed.
 const SHOWN: usize = 10;
+/// How often an owner was told that it came too late, and what a failover has cost.
+pub(crate) const LATE: &str = "late completions refused";
+pub(crate) const LOST: &str = "acknowledged writes lost";
 
 /// What came of one run.
 #[derive(Clone, Debug)]
@@ -26,6 +32,10 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// In which ways the run was too tame to prove anything.
     pub tame: Vec<String>,
+    /// How the store was broken on purpose.
+    pub control: Option<Control>,
+    /// The command that plans the same rounds again.
+    pub again: String,
 }
 
 /// A promise that was broken.
@@ -52,11 +62,13 @@ impl fmt::Display for Violation {
 }
 
 impl Report {
-    pub(crate) fn new(kind: &'static str, on: String, seed: u64) -> Self {
+    pub(crate) fn new(kind: &'static str, setup: &Setup) -> Self {
         Self {
             kind,
-            on,
-            seed,
+            on: setup.on(),
+            seed: setup.seed,
+            control: setup.control,
+            again: setup.again(kind),
             time: Duration::ZERO,
             counts: Vec::new(),
             violations: Vec::new(),
@@ -64,10 +76,23 @@ impl Report {
         }
     }
 
-    /// Whether the run was wild enough, and no promise was broken.
+    /// Whether the run was wild enough, and no promise was broken; or, on a store that is broken on
+    /// purpose, whether that was found out.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.violations.is_empty() && self.tame.is_empty()
+        match self.control {
+            None => self.violations.is_empty() && self.tame.is_empty(),
+            Some(control) => control.is_found(self),
+        }
+    }
+
+    const fn verdict(&self, is_good: bool) -> &'static str {
+        match (self.control, is_good) {
+            (None, true) => "good",
+            (None, false) => "FAILED",
+            (Some(_), true) => "found out",
+            (Some(_), false) => "NOT FOUND OUT",
+        }
     }
 
     /// How often `name` was counted.
@@ -95,6 +120,16 @@ impl Report {
         &mut self.counts[index].1
     }
 
+    /// Objects if `name` was counted in more than `percent` of `of`.
+    pub(crate) fn limit(&mut self, name: &str, percent: u64, of: &str) {
+        let (count, of_count) = (self.count(name), self.count(of));
+        if count * 100 > percent * of_count {
+            self.tame.push(format!(
+                "too many: {count} {name} in {of_count} {of}; at most {percent} % were expected"
+            ));
+        }
+    }
+
     /// Calls the run tame if `name` was counted in less than `percent` of `of`.
     pub(crate) fn expect(&mut self, name: &str, percent: u64, of: &str) {
         let (count, of_count) = (self.count(name), self.count(of));
@@ -106,7 +141,7 @@ impl Report {
     }
 }
 
-/// Writes reports as a table for each kind of run, and says what was wrong.
+/// Writes all that was counted, as a table for each kind of run.
 #[must_use]
 pub fn table(reports: &[Report]) -> String {
     let mut text = String::new();
@@ -138,19 +173,55 @@ pub fn table(reports: &[Report]) -> String {
         table.add_row([Cell::new("seed")].into_iter().chain(seeds));
         _ = writeln!(text, "{table}");
     }
+    text
+}
+
+/// Writes one line for each run, and what was wrong with those that failed.
+#[must_use]
+pub fn summary(reports: &[Report]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let columns = ["rounds", "takeovers", LATE, LOST];
+    let header = columns.map(|name| right(name.to_owned()));
+    let rest = ["violations", "time", "result"].map(|name| right(name.to_owned()));
+    table.set_header([Cell::new("run")].into_iter().chain(header).chain(rest));
     for report in reports {
-        let violations = report.violations.iter().map(ToString::to_string);
-        let mut faults = violations.chain(report.tame.iter().cloned());
-        let shown = faults.by_ref().take(SHOWN);
-        for fault in shown {
-            let Report { kind, on, seed, .. } = report;
-            _ = writeln!(text, "{kind} {on} (seed {seed}): {fault}");
-        }
-        match faults.count() {
-            0 => {}
-            more => _ = writeln!(text, "and {more} more"),
-        }
+        let counts = columns.map(|name| right(report.count(name).to_string()));
+        let rest = [
+            report.violations.len().to_string(),
+            in_words(report.time),
+            report.verdict(report.is_good()).to_owned(),
+        ];
+        let name = Cell::new(format!("{} {}", report.kind, report.on));
+        table.add_row([name].into_iter().chain(counts).chain(rest.map(right)));
     }
+    let mut text = format!("{table}\n");
+    for report in reports {
+        text.push_str(&faults(report));
+    }
+    text
+}
+
+/// What was wrong with a run, and how to run it again.
+fn faults(report: &Report) -> String {
+    let mut text = String::new();
+    if report.is_good() {
+        return text;
+    }
+    let violations = report.violations.iter().map(ToString::to_string);
+    let all: Vec<_> = violations.chain(report.tame.iter().cloned()).collect();
+    let Report {
+        kind, on, again, ..
+    } = report;
+    _ = writeln!(text, "{kind} {on}:");
+    for fault in all.iter().take(SHOWN) {
+        _ = writeln!(text, "  {fault}");
+    }
+    if all.len() > SHOWN {
+        _ = writeln!(text, "  and {} more", all.len() - SHOWN);
+    }
+    _ = writeln!(text, "  the same rounds again: {again}");
     text
 }
 
@@ -178,10 +249,15 @@ pub(crate) fn in_words(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::StoreKind;
+
+    fn report() -> Report {
+        Report::new("kill", &Setup::new("", StoreKind::Redis, 12, 1))
+    }
 
     #[test]
     fn a_run_without_enough_of_something_is_tame() {
-        let mut report = Report::new("kill", "redis".to_owned(), 1);
+        let mut report = report();
         report.add("rounds", 100);
         report.add("takeovers", 29);
         report.expect("takeovers", 30, "rounds");
@@ -198,16 +274,37 @@ mod tests {
 
     #[test]
     fn a_run_of_nothing_is_tame() {
-        let mut report = Report::new("kill", "redis".to_owned(), 1);
+        let mut report = report();
         report.expect("takeovers", 30, "rounds");
         assert!(!report.is_good());
     }
 
     #[test]
+    fn a_run_that_failed_says_how_to_run_it_again() {
+        let mut report = report();
+        report.violations.push(Violation::new("P1", "twice"));
+        let text = summary(&[report]);
+        assert!(text.contains("P1: twice"), "{text}");
+        let again = "chaos kill --store redis --mode rerun --rounds 12 --seed 1";
+        assert!(text.contains(again), "{text}");
+    }
+
+    #[test]
+    fn a_control_is_good_if_it_is_found_out() {
+        let setup = Setup::new("", StoreKind::Redis, 12, 1);
+        let control = Control::UnconditionalComplete;
+        let mut report = Report::new("stop", &setup.control(Some(control)));
+        report.violations.push(Violation::new("P1", ""));
+        assert!(!report.is_good());
+        report.violations.push(Violation::new("linearizable", ""));
+        assert!(report.is_good());
+    }
+
+    #[test]
     fn the_table_has_a_column_for_each_run() {
-        let mut one = Report::new("kill", "redis rerun".to_owned(), 1);
+        let mut one = report();
         one.add("rounds", 12);
-        let mut two = Report::new("kill", "sqlite rerun".to_owned(), 1);
+        let mut two = Report::new("kill", &Setup::new("", StoreKind::Sqlite, 12, 1));
         two.add("stuck", 3);
         let text = table(&[one, two]);
         assert!(

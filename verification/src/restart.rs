@@ -3,24 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::case::Case;
 use crate::message::{Order, Point};
-use crate::process::Worker;
 use crate::random::Random;
 use crate::report::Report;
 use crate::setup::{Setup, StoreKind};
 use crate::worker::Settings;
-use crate::world::{Options, World};
+use crate::world::{Options, Pair, World};
 
 const LEASE: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_millis(500);
 const BODY: Duration = Duration::from_millis(10);
-/// How long it takes at most until a body is at its hook.
-const HOOK: Duration = Duration::from_secs(10);
 /// The server is away for so long at most in every other round, beside the time that it needs to
 /// start.
 const OUTAGE: Duration = Duration::from_secs(1);
@@ -63,42 +60,28 @@ pub async fn run(setup: Setup) -> Result<Report> {
         setup.store == StoreKind::Redis,
         "there is no server to restart behind a file; say `--store redis`"
     );
-    let settings = Settings {
-        lease: LEASE,
-        patience: PATIENCE,
-        mode: setup.mode,
-        control: setup.control,
-    };
+    let settings = Settings::new(&setup, LEASE, PATIENCE);
+    let mut options = Options::new("restart", settings, COUNTS);
     // Whatever was acknowledged is in the file, so that nothing excuses a lost record.
-    let server: &[_] = &[("--appendonly", "yes"), ("--appendfsync", "always")];
-    let options = Options {
-        kind: "restart",
-        settings,
-        server,
-    };
+    options.server = &[("--appendonly", "yes"), ("--appendfsync", "always")];
     let world = World::start(setup, options).await?;
-    for name in ["rounds", "calls", "calls that got no value", "stuck keys"] {
-        world.add(name, 0);
-    }
-    let mut workers = Vec::new();
-    for _ in 0..CALLERS {
-        workers.push([world.hire().await?, world.hire().await?]);
-    }
+    let mut workers = world.hire_pairs(CALLERS).await?;
     while let Some(number) = world.next_round() {
         let round = round(&world, &mut workers, number).await;
-        round.with_context(|| format!("round {number} failed"))?;
-        world.progress.tick();
+        world.ended(number, round)?;
     }
     let mut report = world.end().await?;
     report.expect("calls that got no value", 10, "calls");
     Ok(report)
 }
 
-async fn round(world: &Arc<World>, workers: &mut Vec<[Worker; 2]>, number: u64) -> Result<()> {
+const COUNTS: &[&str] = &["rounds", "calls", "calls that got no value", "stuck keys"];
+
+async fn round(world: &Arc<World>, workers: &mut Vec<Pair>, number: u64) -> Result<()> {
     let mut random = world.random(number);
     let mut hits = Vec::new();
     for _ in 0..workers.len() {
-        let case = world.case(number, random.percent(50))?;
+        let mut case = world.case(number, random.percent(50))?;
         let moment = random.choose(&[
             (1, Moment::Anywhere),
             (1, Moment::BeforeClaim),
@@ -113,13 +96,13 @@ async fn round(world: &Arc<World>, workers: &mut Vec<[Worker; 2]>, number: u64) 
             order,
         });
     }
-    interrupt(world, workers, &hits, number, &mut random).await?;
+    interrupt(world, workers, &mut hits, number, &mut random).await?;
     let back = Instant::now();
     world.add("rounds", 1);
 
     let mut calls = JoinSet::new();
     for (pair, hit) in workers.drain(..).zip(hits) {
-        let (world, random) = (Arc::clone(world), Random::new(random.below(u64::MAX), 0));
+        let (world, random) = (Arc::clone(world), random.fork());
         calls.spawn(async move { finish(&world, pair, hit, random, back).await });
     }
     while let Some(pair) = calls.join_next().await {
@@ -131,32 +114,31 @@ async fn round(world: &Arc<World>, workers: &mut Vec<[Worker; 2]>, number: u64) 
 /// Kills the server at the moment of each of the `hits`, and has it started again.
 async fn interrupt(
     world: &World,
-    workers: &mut [[Worker; 2]],
-    hits: &[Hit],
+    workers: &mut [Pair],
+    hits: &mut [Hit],
     number: u64,
     random: &mut Random,
 ) -> Result<()> {
+    for (pair, hit) in workers.iter_mut().zip(hits.iter_mut()) {
+        if hit.moment == Moment::BeforeCompletion {
+            hit.case.reach(world, &mut pair.0, &mut hit.order).await?;
+        }
+    }
     let at = |moment| {
         hits.iter()
             .enumerate()
             .filter(move |(_, hit)| hit.moment == moment)
     };
-    for (index, hit) in at(Moment::BeforeCompletion) {
-        workers[index][0].call(&hit.order).await?;
-    }
-    for (index, hit) in at(Moment::BeforeCompletion) {
-        workers[index][0].reach(hit.order.call, HOOK).await?;
-    }
     for (index, hit) in at(Moment::Anywhere) {
-        workers[index][0].call(&hit.order).await?;
+        workers[index].0.call(&hit.order).await?;
     }
     sleep(random.up_to(BODY + BODY)).await;
     world.kill_server().await?;
     for (index, hit) in at(Moment::BeforeClaim) {
-        workers[index][0].call(&hit.order).await?;
+        workers[index].0.call(&hit.order).await?;
     }
     for (index, hit) in at(Moment::BeforeCompletion) {
-        workers[index][0].go(hit.order.call).await?;
+        workers[index].0.go(hit.order.call).await?;
     }
     if number % 2 == 1 {
         // Longer than a caller tries to claim.
@@ -168,11 +150,11 @@ async fn interrupt(
 /// Hears what the call got, and has another process call with its key.
 async fn finish(
     world: &World,
-    [mut caller, mut retrier]: [Worker; 2],
+    (mut caller, mut retrier): Pair,
     hit: Hit,
     mut random: Random,
     back: Instant,
-) -> Result<[Worker; 2]> {
+) -> Result<Pair> {
     let Hit {
         mut case,
         moment,
@@ -201,5 +183,5 @@ async fn finish(
     case.collect(&mut retrier)?;
     case.count(world);
     world.close(case).await?;
-    Ok([caller, retrier])
+    Ok((caller, retrier))
 }

@@ -64,6 +64,8 @@ pub struct Setup {
     pub seed: u64,
     /// How to break the store on purpose.
     pub control: Option<Control>,
+    /// Whether a write waits until a replica has it.
+    pub replicated: bool,
     /// Whether to show how far it is.
     pub progress: bool,
 }
@@ -78,6 +80,7 @@ impl Setup {
             rounds,
             seed,
             control: None,
+            replicated: false,
             progress: false,
         }
     }
@@ -96,10 +99,42 @@ impl Setup {
         self
     }
 
+    /// Whether a write waits until a replica has it.
+    #[must_use]
+    pub const fn replicated(mut self, replicated: bool) -> Self {
+        self.replicated = replicated;
+        self
+    }
+
     /// Whether to show how far it is.
     #[must_use]
     pub const fn progress(mut self, progress: bool) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// On what, in words.
+    pub(crate) fn on(&self) -> String {
+        let mut on = format!("{} {}", self.store.name(), self.mode.name());
+        if self.replicated {
+            on.push_str(" WAIT");
+        }
+        if let Some(control) = self.control {
+            on = format!("{on} {control:?}");
+        }
+        on
+    }
+
+    /// The command that plans the same rounds again.
+    pub(crate) fn again(&self, kind: &str) -> String {
+        let Self { rounds, seed, .. } = self;
+        let (store, mode) = (self.store.name(), self.mode.name());
+        let control = self.control.map_or_else(String::new, |control| {
+            format!(" --control {}", control.name())
+        });
+        format!(
+            "cargo run --release -p verification -- chaos {kind} --store {store} --mode {mode} \
+             --rounds {rounds} --seed {seed}{control}"
+        )
     }
 }

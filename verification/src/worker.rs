@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use idempotency::redis::RedisStore;
-use idempotency::sqlite::SqliteStore;
 use idempotency::{Engine, EngineBuilder, Inspect, OnAbandoned, Store};
 #[cfg(target_os = "linux")]
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -17,9 +15,9 @@ use tokio::sync::mpsc;
 use crate::body::{self, Stage};
 use crate::control::{Broken, Control};
 use crate::log::Log;
-use crate::message::{Command, Said};
-use crate::records::Place;
-use crate::setup::Mode;
+use crate::message::{Command, Order, Said};
+use crate::records::{Access, Place};
+use crate::setup::{Mode, Setup};
 
 /// What a worker is started with.
 #[derive(Clone, Debug, Args)]
@@ -45,6 +43,8 @@ pub struct WorkerArgs {
     /// How to break the store.
     #[arg(long)]
     control: Option<Control>,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl WorkerArgs {
@@ -58,6 +58,7 @@ impl WorkerArgs {
             patience: millis(settings.patience),
             mode: settings.mode,
             control: settings.control,
+            access: settings.access,
         }
     }
 
@@ -74,9 +75,9 @@ impl WorkerArgs {
             format!("--patience={}", self.patience),
             format!("--mode={}", self.mode.name()),
         ];
+        arguments.extend(self.access.to_arguments());
         if let Some(control) = self.control {
-            let control = clap::ValueEnum::to_possible_value(&control);
-            arguments.extend(control.map(|control| format!("--control={}", control.get_name())));
+            arguments.push(format!("--control={}", control.name()));
         }
         arguments
     }
@@ -89,6 +90,19 @@ pub(crate) struct Settings {
     pub(crate) patience: Duration,
     pub(crate) mode: Mode,
     pub(crate) control: Option<Control>,
+    pub(crate) access: Access,
+}
+
+impl Settings {
+    pub(crate) fn new(setup: &Setup, lease: Duration, patience: Duration) -> Self {
+        Self {
+            lease,
+            patience,
+            mode: setup.mode,
+            control: setup.control,
+            access: Access::default(),
+        }
+    }
 }
 
 /// Calls the functions as the standard input says, until it ends.
@@ -102,8 +116,8 @@ pub async fn run(args: WorkerArgs) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     match args.place.clone() {
         Place::Memory => bail!("a process has its memory for itself"),
-        Place::Redis(url) => serve(RedisStore::connect(url.as_str()).await?, args).await,
-        Place::Sqlite(path) => serve(SqliteStore::open(path)?, args).await,
+        Place::Redis(url) => serve(args.access.redis(&url).await?, args).await,
+        Place::Sqlite(path) => serve(args.access.sqlite(&path)?, args).await,
     }
 }
 
@@ -117,24 +131,20 @@ async fn serve(store: impl Store + Inspect, args: WorkerArgs) -> Result<()> {
         patience: Duration::from_millis(args.patience),
         mode: args.mode,
         control: args.control,
+        access: args.access,
     };
     let engine = set(builder, settings).build();
     let stage = Arc::new(Stage::new(args.name, Log::open(&args.log)?, say));
 
-    let mut commands = listen();
+    let mut orders = listen(Arc::clone(&stage));
     say(&Said::Ready);
-    while let Some(command) = commands.recv().await {
-        match command? {
-            Command::Go(call) => stage.go(call),
-            Command::Call(order) => {
-                let (engine, stage) = (engine.clone(), Arc::clone(&stage));
-                tokio::spawn(async move {
-                    let call = order.call;
-                    let answer = body::call(&engine, stage, order).await;
-                    say(&Said::Answered(call, answer));
-                });
-            }
-        }
+    while let Some(order) = orders.recv().await {
+        let (order, engine, stage) = (order?, engine.clone(), Arc::clone(&stage));
+        tokio::spawn(async move {
+            let call = order.call;
+            let answer = body::call(&engine, stage, order).await;
+            say(&Said::Answered(call, answer));
+        });
     }
     Ok(())
 }
@@ -149,20 +159,29 @@ pub(crate) fn set(builder: EngineBuilder, settings: Settings) -> EngineBuilder {
         })
 }
 
-/// Reads commands in a thread of its own, which nothing has to wait for.
-fn listen() -> mpsc::UnboundedReceiver<Result<Command>> {
-    let (sender, commands) = mpsc::unbounded_channel();
+/// Reads commands in a thread of its own, which nothing has to wait for. There it lets bodies go on,
+/// too: one that blocks its runtime could not be told otherwise.
+fn listen(stage: Arc<Stage>) -> mpsc::UnboundedReceiver<Result<Order>> {
+    let (sender, orders) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
             let command = line
                 .context("the input cannot be read")
                 .and_then(|line| serde_json::from_str(&line).context(line));
-            if sender.send(command).is_err() {
+            let order = match command {
+                Ok(Command::Go(call)) => {
+                    stage.go(call);
+                    continue;
+                }
+                Ok(Command::Call(order)) => Ok(order),
+                Err(error) => Err(error),
+            };
+            if sender.send(order).is_err() {
                 return;
             }
         }
     });
-    commands
+    orders
 }
 
 /// Says one thing, at once.

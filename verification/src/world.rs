@@ -1,5 +1,6 @@
 //! What the rounds of a run share: a store, workers, and what is known so far.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::body::SCOPES;
-use crate::case::Case;
+use crate::case::{Case, Closed, SLOW};
 use crate::guard::Guard;
-use crate::history::{History, Rules};
+use crate::history::{Look, Resolution, Rules};
 use crate::process::Worker;
 use crate::progress::Progress;
 use crate::random::Random;
-use crate::records::{Place, Records};
+use crate::records::{Access, Place, Records};
 use crate::report::{Report, Violation};
 use crate::setup::{Setup, StoreKind};
 use crate::witness::Witness;
@@ -41,7 +42,7 @@ pub(crate) struct World {
     records: Records,
     report: Mutex<Report>,
     /// The keys that are done, to be looked at once more.
-    closed: Mutex<Vec<(String, Key, History)>>,
+    closed: Mutex<Vec<Closed>>,
     numbers: AtomicU64,
     rounds: AtomicU64,
     /// How many there have been at once.
@@ -53,13 +54,36 @@ pub(crate) struct World {
     guard: tokio::sync::Mutex<Guard>,
 }
 
+/// A worker whose call is hit, and one that calls with its key.
+pub(crate) type Pair = (Worker, Worker);
+
 /// How a run differs from others, beside its setup.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) kind: &'static str,
     pub(crate) settings: Settings,
+    /// What is counted, in the order in which it is shown.
+    pub(crate) counts: &'static [&'static str],
     /// Arguments of the Redis server, in pairs.
     pub(crate) server: &'static [(&'static str, &'static str)],
+    /// Where the store is, if the run has servers of its own.
+    pub(crate) place: Option<Place>,
+}
+
+impl Options {
+    pub(crate) const fn new(
+        kind: &'static str,
+        settings: Settings,
+        counts: &'static [&'static str],
+    ) -> Self {
+        Self {
+            kind,
+            settings,
+            counts,
+            server: &[],
+            place: None,
+        }
+    }
 }
 
 impl World {
@@ -67,14 +91,17 @@ impl World {
         let Options {
             kind,
             settings,
+            counts,
             server: arguments,
+            place,
         } = options;
         let directory = tempfile::Builder::new().prefix("verification-").tempdir()?;
         let mut guard = Guard::start(&setup.program, directory.path())?;
-        let (server, place) = match setup.store {
-            StoreKind::Memory => (None, Place::Memory),
-            StoreKind::Sqlite => (None, Place::Sqlite(directory.path().join("records.db"))),
-            StoreKind::Redis => {
+        let (server, place) = match (place, setup.store) {
+            (Some(place), _) => (None, place),
+            (None, StoreKind::Memory) => (None, Place::Memory),
+            (None, StoreKind::Sqlite) => (None, Place::Sqlite(directory.path().join("records.db"))),
+            (None, StoreKind::Redis) => {
                 let mut builder = RedisServer::builder();
                 for (name, value) in arguments {
                     builder = builder.arg(name, value);
@@ -85,20 +112,25 @@ impl World {
                 (Some(server), place)
             }
         };
-        let records = Records::open(&place).await?;
-        let mut on = format!("{} {}", setup.store.name(), setup.mode.name());
-        if let Some(control) = setup.control {
-            on = format!("{on} {control:?}");
-        }
-        let title = format!("{kind} {on}");
+        // The harness itself waits for no replica, and takes whatever room there is.
+        let access = Access {
+            allow_eviction: settings.access.allow_eviction,
+            ..Access::default()
+        };
+        let records = Records::open(&place, access).await?;
+        let title = format!("{kind} {}", setup.on());
         let progress = Progress::new(title, setup.rounds, setup.progress);
         let lease = Some(settings.lease);
+        let mut report = Report::new(kind, &setup);
+        for name in counts {
+            report.add(name, 0);
+        }
         Ok(Arc::new(Self {
             rules: Rules {
                 mode: setup.mode,
                 lease,
             },
-            report: Mutex::new(Report::new(kind, on, setup.seed)),
+            report: Mutex::new(report),
             setup,
             settings,
             place,
@@ -126,6 +158,13 @@ impl World {
         (round < self.setup.rounds).then_some(round)
     }
 
+    /// Takes note of how a round has ended.
+    pub(crate) fn ended<T>(&self, round: u64, result: Result<T>) -> Result<T> {
+        let result = result.with_context(|| format!("round {round} failed"))?;
+        self.progress.tick();
+        Ok(result)
+    }
+
     /// What a round draws its plan from.
     pub(crate) fn random(&self, round: u64) -> Random {
         Random::new(self.setup.seed, round)
@@ -149,12 +188,26 @@ impl World {
         Worker::start(&self.setup.program, &args).await
     }
 
+    /// Starts so many pairs of workers on the store.
+    pub(crate) async fn hire_pairs(&self, count: usize) -> Result<Vec<Pair>> {
+        let mut pairs = Vec::new();
+        for _ in 0..count {
+            pairs.push((self.hire().await?, self.hire().await?));
+        }
+        Ok(pairs)
+    }
+
     /// The store, if it is in this process.
     pub(crate) fn memory(&self) -> Option<MemoryStore> {
         match &self.records {
             Records::Memory(store) => Some(store.clone()),
             Records::Redis(_) | Records::Sqlite(_) => None,
         }
+    }
+
+    /// The harness's own eyes and hands on the store.
+    pub(crate) const fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Where a file of this run is.
@@ -171,9 +224,20 @@ impl World {
 
     /// Looks at the record of `case`.
     pub(crate) async fn look(&self, case: &mut Case) -> Result<Option<Record>> {
-        let record = self.record(case.key()).await?;
-        case.history.looks.push(record.clone());
+        let look = self.look_at(case.key()).await?;
+        let record = look.record.clone();
+        case.history.looks.push(look);
         Ok(record)
+    }
+
+    async fn look_at(&self, key: &Key) -> Result<Look> {
+        let began = Instant::now();
+        let record = self.record(key).await?;
+        Ok(Look {
+            began,
+            ended: Instant::now(),
+            record,
+        })
     }
 
     async fn record(&self, key: &Key) -> Result<Option<Record>> {
@@ -192,9 +256,14 @@ impl World {
     /// may be quicker.
     pub(crate) async fn resolve(&self, case: &mut Case, value: Option<&str>) -> Result<()> {
         self.look(case).await?;
+        let began = Instant::now();
         match self.records.resolve(case.key(), value).await {
             Ok(()) => {
-                case.history.resolution = value.map(str::to_owned);
+                case.history.resolution = value.map(|value| Resolution {
+                    began,
+                    ended: Instant::now(),
+                    value: value.to_owned(),
+                });
                 self.add("doubts settled", 1);
             }
             Err(ResolveError::NotInDoubt) => self.add("doubts settled by their owner", 1),
@@ -204,37 +273,57 @@ impl World {
     }
 
     /// Ends a round: judges the key, and keeps it for a last look.
-    pub(crate) async fn close(&self, mut case: Case) -> Result<()> {
+    pub(crate) async fn close(&self, case: Case) -> Result<()> {
+        let closed = self.conclude(case).await?;
+        self.closed().push(closed);
+        Ok(())
+    }
+
+    /// Ends a round and judges the key, whose record need not stay.
+    pub(crate) async fn conclude(&self, mut case: Case) -> Result<Closed> {
         self.look(&mut case).await?;
-        let (name, key, history, violations) = case.into_parts();
-        for violation in violations.into_iter().chain(history.judge(self.rules)) {
-            self.accuse(&name, &violation);
+        let closed = case.close();
+        let (broken, given_up) = self.judge(&closed);
+        for violation in closed.violations.iter().chain(&broken) {
+            self.accuse(&closed.name, violation);
         }
-        for answer in &history.answers {
+        let given_up: BTreeSet<_> = given_up.iter().map(|given_up| given_up.promise).collect();
+        for promise in given_up {
+            self.add(&format!("keys that a loss has cost: {promise}"), 1);
+        }
+        for answer in closed.history.answers() {
             self.add(&format!("answers: {}", answer.name()), 1);
         }
-        self.closed().push((name, key, history));
-        Ok(())
+        Ok(closed)
+    }
+
+    /// What is broken of the promises, and what had to be given up.
+    fn judge(&self, closed: &Closed) -> (Vec<Violation>, Vec<Violation>) {
+        match closed.lost {
+            None => (closed.history.judge(self.rules), Vec::new()),
+            Some(lost) => closed.history.judge_loss(self.rules, lost),
+        }
     }
 
     /// Judges each key once more by its record now, and returns what the run has come to.
     pub(crate) async fn end(&self) -> Result<Report> {
-        let closed = std::mem::take(&mut *self.closed());
-        for (name, key, mut history) in closed {
-            let before = history.judge(self.rules);
-            history.looks.push(self.record(&key).await?);
-            let late = history.judge(self.rules);
+        let all = std::mem::take(&mut *self.closed());
+        for mut closed in all {
+            let (before, _) = self.judge(&closed);
+            closed.history.looks.push(self.look_at(&closed.key).await?);
+            let (late, _) = self.judge(&closed);
             for violation in late.iter().filter(|violation| !before.contains(violation)) {
-                self.accuse(&name, violation);
+                self.accuse(&closed.name, violation);
             }
         }
         self.raise("the machine stood still, ms", self.witness.worst());
         let mut report = self.report();
+        report.limit(SLOW, 5, "rounds");
         report.time = self.progress.elapsed();
         Ok(report.clone())
     }
 
-    fn accuse(&self, key: &str, violation: &Violation) {
+    pub(crate) fn accuse(&self, key: &str, violation: &Violation) {
         let violation = Violation::new(violation.promise, format!("{key}: {}", violation.text));
         if self.setup.progress && self.setup.control.is_none() {
             eprintln!("VIOLATION {violation}");
@@ -266,7 +355,7 @@ impl World {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn closed(&self) -> MutexGuard<'_, Vec<(String, Key, History)>> {
+    fn closed(&self) -> MutexGuard<'_, Vec<Closed>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -274,6 +363,20 @@ impl World {
     pub(crate) async fn endpoint(&self) -> Result<idempotent_testkit::server::Endpoint> {
         let server = self.server.lock().await;
         Ok(server.as_ref().context("there is no server")?.endpoint()?)
+    }
+
+    /// Sends one command to the Redis server.
+    pub(crate) async fn ask(&self, command: &[&str]) -> Result<String> {
+        let server = self.server.lock().await;
+        Ok(server
+            .as_ref()
+            .context("there is no server")?
+            .ask(command)?)
+    }
+
+    /// Has `server` ended if the harness is killed.
+    pub(crate) async fn watch(&self, server: &RedisServer) -> Result<()> {
+        self.guard.lock().await.watch(&pid(server)?).await
     }
 
     /// Kills the Redis server.
@@ -288,7 +391,7 @@ impl World {
         let mut server = slot.take().context("there is no server")?;
         let server = tokio::task::spawn_blocking(move || server.restart().map(|()| server));
         let server = server.await??;
-        self.guard.lock().await.watch(&pid(&server)?).await?;
+        self.watch(&server).await?;
         *slot = Some(server);
         Ok(())
     }
@@ -306,10 +409,38 @@ fn pid(server: &RedisServer) -> Result<String> {
         .to_owned())
 }
 
-/// Waits for all `lanes`, and ends them at the first error.
-pub(crate) async fn join(mut lanes: JoinSet<Result<()>>) -> Result<()> {
+/// Runs `count` lanes at once, and ends them at the first error.
+pub(crate) async fn in_lanes<F>(
+    world: &Arc<World>,
+    count: u32,
+    lane: impl Fn(Arc<World>) -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut lanes = JoinSet::new();
+    for _ in 0..count {
+        lanes.spawn(lane(Arc::clone(world)));
+    }
     while let Some(lane) = lanes.join_next().await {
         lane??;
     }
     Ok(())
+}
+
+/// Has all the parts of a round done at once.
+pub(crate) async fn together<T, F>(parts: Vec<T>, run: impl Fn(T) -> F) -> Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for part in parts {
+        running.spawn(run(part));
+    }
+    let mut done = Vec::new();
+    while let Some(part) = running.join_next().await {
+        done.push(part??);
+    }
+    Ok(done)
 }

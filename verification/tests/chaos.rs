@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use verification::{
-    Mode, Report, Setup, StoreKind, cut, kill, race, reconnect, restart, stop, table,
+    Mode, Report, Setup, StoreKind, blocked, cut, evict, failover, full, kill, race, reconnect,
+    restart, stop, summary, table,
 };
 
 /// What the workers are.
@@ -17,7 +18,9 @@ fn setup(store: StoreKind, mode: Mode, rounds: u64) -> Setup {
 #[track_caller]
 fn check(report: Result<Report>) {
     let report = report.expect("the harness itself does not fail");
-    assert!(report.is_good(), "\n{}", table(&[report]));
+    let reports = [report];
+    let text = format!("{}\n{}", table(&reports), summary(&reports));
+    assert!(reports[0].is_good(), "\n{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +89,6 @@ async fn a_cut_connection_costs_no_second_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-
 async fn a_connection_that_breaks_while_it_is_made_costs_no_later_call() {
     check(reconnect::run(setup(StoreKind::Redis, Mode::Rerun, 24)).await);
 }
@@ -99,4 +101,49 @@ async fn a_restarted_server_remembers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_costs_no_second_effect() {
     check(restart::run(setup(StoreKind::Redis, Mode::InDoubt, 5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_owner_is_told_that_it_is_late_on_redis() {
+    check(blocked::run(setup(StoreKind::Redis, Mode::Rerun, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_owner_is_told_that_it_is_late_on_sqlite() {
+    check(blocked::run(setup(StoreKind::Sqlite, Mode::Rerun, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_owner_settles_its_doubt_on_redis() {
+    check(blocked::run(setup(StoreKind::Redis, Mode::InDoubt, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_owner_settles_its_doubt_on_sqlite() {
+    check(blocked::run(setup(StoreKind::Sqlite, Mode::InDoubt, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_loses_what_the_replica_had_not_received() {
+    check(failover::run(setup(StoreKind::Redis, Mode::Rerun, 5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_loses_less_where_writes_wait_for_the_replica() {
+    check(failover::run(setup(StoreKind::Redis, Mode::Rerun, 5).replicated(true)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evicted_record_is_written_anew_by_its_owner() {
+    check(evict::run(setup(StoreKind::Redis, Mode::Rerun, 8)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_finishes_what_has_begun() {
+    check(full::run(setup(StoreKind::Redis, Mode::Rerun, 5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_file_finishes_what_has_begun() {
+    check(full::run(setup(StoreKind::Sqlite, Mode::Rerun, 5)).await);
 }

@@ -42,7 +42,7 @@ fn a_killed_harness_leaves_nothing_behind() {
     let text = directory.path().to_str().unwrap();
     // Stopped workers do not see the end of their input, so this is the hardest kind.
     let mut harness = Command::new(PROGRAM)
-        .args(["stop", "--store", "redis", "--rounds", "100000"])
+        .args(["chaos", "stop", "--store", "redis", "--rounds", "100000"])
         .env("TMPDIR", directory.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
