@@ -14,6 +14,7 @@ use self::report::Report;
 use crate::{
     clock::{Stopwatch, in_words},
     tools,
+    verify::{self, VerifyArgs},
     workspace::Workspace,
 };
 
@@ -48,6 +49,8 @@ enum Step {
     Docs,
     /// Run each example program and check what it says.
     Examples,
+    /// Run a few rounds of each kind of chaos, and of the stores that are broken on purpose.
+    Verify,
     /// Count the crates that a user has to build.
     Size,
     /// Check licences, bans and sources of dependencies, if cargo-deny is installed.
@@ -100,6 +103,7 @@ impl Step {
             Self::Doctests => suite::doctests(),
             Self::Docs => lints::docs(),
             Self::Examples => examples::run(workspace),
+            Self::Verify => verify::run(&VerifyArgs::default()).map(|()| Outcome::Passed(None)),
             Self::Size => dependencies::size(),
             Self::Deny => dependencies::deny(),
             Self::Minimal => dependencies::minimal(workspace),
