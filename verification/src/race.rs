@@ -47,7 +47,9 @@ pub async fn run(setup: Setup) -> Result<Report> {
         let round = round(&world, &mut racers, number).await;
         world.ended(number, round)?;
     }
-    world.end().await
+    let mut report = world.end().await?;
+    report.expect("executions", 100, "rounds");
+    Ok(report)
 }
 
 async fn round(world: &Arc<World>, racers: &mut Racers, number: u64) -> Result<()> {
