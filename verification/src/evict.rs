@@ -12,14 +12,12 @@ use anyhow::{Result, ensure};
 use idempotency::{State, StoreError};
 use tokio::time::{Instant, sleep};
 
-use crate::case::Case;
 use crate::log::What;
-use crate::message::{Answer, Order, Point};
-use crate::process::Worker;
-use crate::random::Random;
+use crate::message::{Answer, Point};
 use crate::records::{Access, Place};
 use crate::report::{Report, Violation};
 use crate::setup::{Setup, StoreKind};
+use crate::volley::Hit;
 use crate::worker::Settings;
 use crate::world::{Options, Pair, World, together};
 
@@ -78,18 +76,6 @@ const COUNTS: &[&str] = &[
     "stuck keys",
 ];
 
-/// One key, and the two who call with it.
-#[derive(Debug)]
-struct Hit {
-    world: Arc<World>,
-    random: Random,
-    case: Case,
-    plan: Plan,
-    order: Order,
-    owner: Worker,
-    other: Worker,
-}
-
 /// Has all records evicted in each round, while several owners run.
 ///
 /// # Errors
@@ -134,22 +120,7 @@ async fn check_refusal(world: &World) {
 }
 
 async fn round(world: &Arc<World>, workers: Vec<Pair>, number: u64) -> Result<Vec<Pair>> {
-    let mut random = world.random(number);
-    let mut hits = Vec::new();
-    for (owner, other) in workers {
-        let mut case = world.case(number, random.percent(50))?;
-        let plan = random.choose(PLANS);
-        let order = case.order(world, &mut random, BODY);
-        hits.push(Hit {
-            world: Arc::clone(world),
-            random: random.fork(),
-            case,
-            plan,
-            order,
-            owner,
-            other,
-        });
-    }
+    let hits = Hit::draw(world, workers, number, PLANS, BODY)?;
     let mut hits = together(hits, Hit::begin).await?;
     if hits.iter().any(|hit| hit.plan == Plan::TooLate) {
         sleep(SHORT_TTL).await;
@@ -167,7 +138,7 @@ async fn round(world: &Arc<World>, workers: Vec<Pair>, number: u64) -> Result<Ve
         hit.case.count(world);
         // The next eviction takes it away.
         world.conclude(hit.case).await?;
-        workers.push((hit.owner, hit.other));
+        workers.push((hit.caller, hit.other));
     }
     Ok(workers)
 }
@@ -198,7 +169,7 @@ async fn evict(world: &World) -> Result<Instant> {
     Ok(gone)
 }
 
-impl Hit {
+impl Hit<Plan> {
     /// Brings the call to where its record is evicted.
     async fn begin(mut self) -> Result<Self> {
         self.world.add("calls", 1);
@@ -211,11 +182,11 @@ impl Hit {
         }
         if self.order.hook.is_some() {
             self.case
-                .reach(&self.world, &mut self.owner, &mut self.order)
+                .reach(&self.world, &mut self.caller, &mut self.order)
                 .await?;
         } else {
-            self.owner.call(&self.order).await?;
-            self.case.answer(&mut self.owner, &self.order).await?;
+            self.caller.call(&self.order).await?;
+            self.case.answer(&mut self.caller, &self.order).await?;
         }
         Ok(self)
     }
@@ -228,7 +199,7 @@ impl Hit {
             Plan::Renewed => self.renew().await?,
             Plan::TooLate => self.come_too_late().await?,
         }
-        self.case.collect(&mut self.owner)?;
+        self.case.collect(&mut self.caller)?;
         self.case.collect(&mut self.other)?;
         if self.plan != Plan::TooLate {
             let order = self.case.order(&self.world, &mut self.random, BODY);
@@ -245,8 +216,8 @@ impl Hit {
 
     /// The owner's completion finds no record, and writes it.
     async fn heal(&mut self) -> Result<()> {
-        self.owner.go(self.order.call).await?;
-        let answer = self.case.answer(&mut self.owner, &self.order).await?;
+        self.caller.go(self.order.call).await?;
+        let answer = self.case.answer(&mut self.caller, &self.order).await?;
         if answer.is_some_and(|(_, answer)| answer.value().is_some()) {
             self.world.add(HEALED, 1);
         } else {
@@ -271,8 +242,8 @@ impl Hit {
         let order = self.case.order(&self.world, &mut self.random, BODY);
         self.other.call(&order).await?;
         sleep(self.random.up_to(LEASE)).await;
-        self.owner.go(self.order.call).await?;
-        self.case.answer(&mut self.owner, &self.order).await?;
+        self.caller.go(self.order.call).await?;
+        self.case.answer(&mut self.caller, &self.order).await?;
         self.case.answer(&mut self.other, &order).await?;
         self.world.add(HEALED, 1);
         Ok(())
@@ -283,9 +254,9 @@ impl Hit {
         let mut order = self.case.order(&self.world, &mut self.random, BODY);
         self.other.call(&order).await?;
         sleep(self.random.up_to(BODY + BODY)).await;
-        self.owner.go(self.order.call).await?;
+        self.caller.go(self.order.call).await?;
         order.hook = None;
-        let told = self.case.answer(&mut self.owner, &self.order).await?;
+        let told = self.case.answer(&mut self.caller, &self.order).await?;
         self.case.answer(&mut self.other, &order).await?;
         let entries = self.case.collect(&mut self.other)?;
         if entries.is_empty() {
@@ -308,8 +279,8 @@ impl Hit {
         // Its renewals have had their try as well.
         sleep(LEASE / 2).await;
         let record = self.world.look(&mut self.case).await?;
-        self.owner.go(self.order.call).await?;
-        let answer = self.case.answer(&mut self.owner, &self.order).await?;
+        self.caller.go(self.order.call).await?;
+        let answer = self.case.answer(&mut self.caller, &self.order).await?;
         let answer = answer.map(|(_, answer)| answer);
         if record.is_none() && matches!(answer, Some(Answer::LeaseLost(_))) {
             self.world.add(TOO_LATE, 1);

@@ -7,13 +7,12 @@ use anyhow::{Result, ensure};
 use idempotency::{Key, State};
 use tokio::time::{Instant, sleep};
 
-use crate::case::{Case, SLOW};
+use crate::case::SLOW;
 use crate::log::What;
-use crate::message::{Answer, Order, Point};
-use crate::process::Worker;
-use crate::random::Random;
+use crate::message::{Answer, Point};
 use crate::report::Report;
 use crate::setup::{Setup, StoreKind};
+use crate::volley::Hit;
 use crate::worker::Settings;
 use crate::world::{Options, Pair, World, together};
 
@@ -70,18 +69,6 @@ const COUNTS: &[&str] = &[
     "stuck keys",
 ];
 
-/// One key, and the two who call with it.
-#[derive(Debug)]
-struct Hit {
-    world: Arc<World>,
-    random: Random,
-    case: Case,
-    part: Part,
-    order: Order,
-    caller: Worker,
-    other: Worker,
-}
-
 /// Takes the room away in each round, in the middle of several calls.
 ///
 /// # Errors
@@ -122,26 +109,11 @@ pub async fn run(setup: Setup) -> Result<Report> {
 }
 
 async fn round(world: &Arc<World>, workers: Vec<Pair>, number: u64) -> Result<Vec<Pair>> {
-    let mut random = world.random(number);
-    let mut hits = Vec::new();
-    for (caller, other) in workers {
-        let mut case = world.case(number, random.percent(50))?;
-        let part = random.choose(PARTS);
-        let order = case.order(world, &mut random, BODY);
-        hits.push(Hit {
-            world: Arc::clone(world),
-            random: random.fork(),
-            case,
-            part,
-            order,
-            caller,
-            other,
-        });
-    }
+    let hits = Hit::draw(world, workers, number, PARTS, BODY)?;
     let hits = together(hits, Hit::before).await?;
     fill(world, number).await?;
     // Leases are renewed meanwhile, and that of a dead process runs out.
-    sleep(LEASE + random.up_to(LEASE)).await;
+    sleep(LEASE + LEASE / 2).await;
     let hits = together(hits, Hit::without_room).await?;
     make_room(world, number).await?;
     let hits = together(hits, Hit::after).await?;
@@ -183,10 +155,10 @@ fn ballast(round: u64) -> Result<Key> {
     Ok(Key::new("verification.ballast", &round.to_string())?)
 }
 
-impl Hit {
+impl Hit<Part> {
     async fn before(mut self) -> Result<Self> {
         self.world.add("calls", 1);
-        match self.part {
+        match self.plan {
             Part::Begun | Part::Silent => {
                 let points = [(1, Point::BeforeEffect), (2, Point::AfterEffect)];
                 self.order.hook = Some(self.random.choose(&points));
@@ -205,7 +177,7 @@ impl Hit {
             }
             Part::New => {}
         }
-        if self.part == Part::Silent {
+        if self.plan == Part::Silent {
             self.caller.kill().await?;
             self.case.collect(&mut self.caller)?;
             self.caller = self.world.hire().await?;
@@ -214,7 +186,7 @@ impl Hit {
     }
 
     async fn without_room(mut self) -> Result<Self> {
-        match self.part {
+        match self.plan {
             Part::Begun => self.finish().await?,
             Part::Ended => {
                 if self
@@ -281,7 +253,7 @@ impl Hit {
         self.case.collect(&mut self.caller)?;
         self.case.collect(&mut self.other)?;
         let begun = self.case.history.of(What::Start).count();
-        let may_begin = match (self.part, self.world.setup.store) {
+        let may_begin = match (self.plan, self.world.setup.store) {
             (Part::New, _) => 0,
             (Part::Failed | Part::Silent, StoreKind::Memory | StoreKind::Sqlite) => 2,
             _ => 1,
@@ -323,7 +295,7 @@ impl Hit {
         if !is_good && self.case.was_slow(&self.world, call) {
             self.world.add(SLOW, 1);
         } else if !is_good {
-            let text = format!("{:?}: {answer:?} instead of {what}", self.part);
+            let text = format!("{:?}: {answer:?} instead of {what}", self.plan);
             self.case.accuse("C13", text);
         }
         is_good

@@ -42,6 +42,7 @@ mod report;
 pub mod restart;
 mod setup;
 pub mod stop;
+mod volley;
 mod witness;
 pub mod worker;
 mod world;
