@@ -1,4 +1,4 @@
-//! Chaos on real servers, and a judge of what came of it.
+//! Chaos on real servers, and a judge of what came of it; and a [`model`] in which everything happens.
 //!
 //! Worker processes call a function under `#[idempotent]`, and nothing but the attribute protects
 //! them. The harness kills them, stops them, cuts their connections and restarts their server, and
@@ -31,6 +31,7 @@ pub mod kill;
 mod late;
 mod log;
 mod message;
+pub mod model;
 mod once;
 mod process;
 mod progress;
