@@ -1,5 +1,7 @@
 //! `verification chaos`: every kind of chaos on every store. `verification chaos kill`: one of them.
+//! `verification model`: everything that can happen in a small world.
 
+mod models;
 mod suite;
 
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use idempotency::Clock;
+use verification::model::Variant;
 use verification::worker::WorkerArgs;
 use verification::{Control, Mode, StoreKind};
 
@@ -27,6 +30,8 @@ struct Cli {
 enum Task {
     /// Kinds of chaos, each on every store that it says something about.
     Chaos(ChaosArgs),
+    /// Everything that can happen to a few calls of one key, in a model of the protocol.
+    Model(ModelArgs),
     /// A process under test.
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -62,6 +67,16 @@ struct ChaosArgs {
     seed: Option<u64>,
 }
 
+#[derive(Clone, Debug, Args)]
+struct ModelArgs {
+    /// Larger worlds as well, for a quarter of an hour.
+    #[arg(long)]
+    full: bool,
+    /// This protocol, broken on purpose, alone; tells how it breaks a promise.
+    #[arg(long, conflicts_with = "full")]
+    variant: Option<Variant>,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(true) => ExitCode::SUCCESS,
@@ -79,6 +94,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Guard { directory } => verification::guard::run(&directory).map(|()| true),
         Task::Worker(args) => work(args).map(|()| true),
         Task::Chaos(args) => chaos(&args),
+        Task::Model(args) => models::run(args.full, args.variant),
     }
 }
 
