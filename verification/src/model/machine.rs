@@ -7,7 +7,7 @@ use stateright::{Model, Property};
 use super::action::{Action, possible, take};
 use super::bounds::Bounds;
 use super::promise::Promise;
-use super::state::{Answer, Body, Phase, State};
+use super::state::{Answer, Body, Held, Phase, State};
 use super::turn::{completion, lease, request};
 use super::variant::{Variant, answer};
 
@@ -81,11 +81,11 @@ impl Machine {
             let settled = Property::sometimes("a doubt is settled by a verdict", is_settled);
             sights.push(settled);
         } else {
-            sights.push(Property::sometimes(
-                "E1 fails: a doubled effect",
-                is_doubled,
-            ));
-            sights.push(Property::sometimes("E2 fails: a stale effect", is_stale));
+            // Not the effects themselves: a state does not remember them where nobody promises any.
+            let doubled = "E1 fails: an effect is about to be doubled";
+            sights.push(Property::sometimes(doubled, is_about_to_double));
+            let stale = "E2 fails: an effect is about to be stale";
+            sights.push(Property::sometimes(stale, is_about_to_be_stale));
         }
         if self.bounds.has_steps {
             let found = Property::sometimes("a later attempt finds a step", finds_step);
@@ -172,10 +172,20 @@ fn is_reborn(_: &Machine, state: &State) -> bool {
     state.history.life.0 > 1
 }
 
-fn is_doubled(_: &Machine, state: &State) -> bool {
-    state.history.broken.has(Promise::E1)
+/// A body is about to have its effect in a life that has a result, and so an effect.
+fn is_about_to_double(_: &Machine, state: &State) -> bool {
+    about_to_act(state).any(|_| state.history.completions > 0)
 }
 
-fn is_stale(_: &Machine, state: &State) -> bool {
-    state.history.broken.has(Promise::E2)
+/// A body is about to have its effect after a later attempt was granted.
+fn is_about_to_be_stale(_: &Machine, state: &State) -> bool {
+    about_to_act(state).any(|held| held.grant.fence < state.history.life_fence)
+}
+
+/// What the bodies of this life hold whose next step is their effect.
+fn about_to_act(state: &State) -> impl Iterator<Item = &Held> {
+    let bodies = state.callers.iter();
+    let bodies = bodies.filter(|caller| caller.phase == Phase::Running(Body::Stepped));
+    let held = bodies.filter_map(|caller| caller.held.as_ref());
+    held.filter(|held| held.life == state.history.life)
 }
