@@ -167,7 +167,12 @@ impl Call {
             if now >= deadline {
                 return Err(self.conflict(remaining));
             }
-            let at_most = jittered(poll).min(remaining).min(deadline - now);
+            let at_most = self
+                .shared()
+                .jitter
+                .apply(poll)
+                .min(remaining)
+                .min(deadline - now);
             // A timer ticks in whole milliseconds; a store may count the rest of a lease finer.
             let pause = at_most.max(Duration::from_millis(1));
             _ = timeout_at(now + pause, watch.changed()).await;
@@ -402,11 +407,4 @@ impl Call {
         self.emit(EventKind::Mismatch, &"");
         Error::FingerprintMismatch
     }
-}
-
-/// Half of `pause`, and up to all of it, so that the callers of many processes spread out.
-fn jittered(pause: Duration) -> Duration {
-    // Any random bits will do; without them, the pause is a full one.
-    let bits = Owner::random().map_or(255, |owner| owner.as_bytes()[0]);
-    pause / 2 + pause * u32::from(bits) / 510
 }

@@ -9,6 +9,7 @@ mod detach;
 mod error_policy;
 mod events;
 mod flight;
+mod jitter;
 mod near_cache;
 mod operation;
 mod policy;
@@ -25,6 +26,7 @@ pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, UnrecordedErr
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;
+use self::jitter::Jitter;
 use self::near_cache::NearCache;
 pub use self::operation::{NoKey, Operation, Start};
 use self::policy::Policy;
@@ -74,6 +76,7 @@ pub(crate) struct Shared {
     codecs: Codecs,
     events: Events,
     flights: Flights,
+    jitter: Jitter,
     max_result: usize,
     mode: Mode,
     near_cache: Option<NearCache>,
@@ -101,6 +104,7 @@ impl Engine {
     pub fn builder(store: impl Store) -> EngineBuilder {
         EngineBuilder {
             codecs: Codecs::default(),
+            jitter: None,
             max_result: 1024 * 1024,
             mode: Mode::Enabled,
             near_cache: None,
@@ -153,6 +157,7 @@ impl std::fmt::Debug for Shared {
 #[must_use]
 pub struct EngineBuilder {
     codecs: Codecs,
+    jitter: Option<Jitter>,
     max_result: usize,
     mode: Mode,
     near_cache: Option<usize>,
@@ -265,6 +270,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Draws the jitter of polls from `seed`, so that a simulation can be repeated: everything else
+    /// that the engine draws at random is an owner, whose value nothing depends on.
+    #[doc(hidden)]
+    pub const fn jitter_seed(mut self, seed: u64) -> Self {
+        self.jitter = Some(Jitter::new(seed));
+        self
+    }
+
     /// The engine.
     #[must_use]
     pub fn build(self) -> Engine {
@@ -278,6 +291,7 @@ impl EngineBuilder {
                     secret: (!self.shows_keys).then_some(secret),
                 },
                 flights: Flights::default(),
+                jitter: self.jitter.unwrap_or_else(Jitter::random),
                 max_result: self.max_result,
                 mode: self.mode,
                 near_cache: self.near_cache.map(NearCache::new),
