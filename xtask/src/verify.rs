@@ -25,6 +25,10 @@ pub(crate) struct VerifyArgs {
     /// What the rounds are drawn from, to plan those of an earlier run again.
     #[arg(long)]
     seed: Option<u64>,
+
+    /// One kind of run alone, and how: `sim --seeds 1000`, `kill --store redis`. `help` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    kind: Vec<String>,
 }
 
 /// The kinds of chaos, under the names that the program `verification` has for them.
@@ -55,6 +59,9 @@ enum Kind {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
+    if !args.kind.is_empty() {
+        return run_command(cargo(["run", "--package", "verification", "--"]).args(&args.kind));
+    }
     tools::ensure_installed()?;
     let mut command = cargo(["run", "--package", "verification"]);
     if args.full {
