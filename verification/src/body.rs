@@ -9,7 +9,7 @@ use idempotency::{Attempt, Ending, Engine, Error, Fence, Outcome, idempotent};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::log::{Entry, Log, What};
+use crate::log::{Entry, Journal, What};
 use crate::message::{Answer, Mark, Order, Point, Said};
 
 /// The scope of the functions' keys. They share it by turns: a process calls one or the other for
@@ -56,7 +56,7 @@ enum Failure {
 /// What the bodies of one process share.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    pub(crate) log: Log,
+    pub(crate) log: Box<dyn Journal>,
     /// The process.
     pub(crate) name: String,
     /// Where lines to the harness go.
@@ -74,9 +74,9 @@ struct Hook {
 }
 
 impl Stage {
-    pub(crate) fn new(name: String, log: Log, say: fn(&Said)) -> Self {
+    pub(crate) fn new(name: String, log: impl Journal + 'static, say: fn(&Said)) -> Self {
         Self {
-            log,
+            log: Box::new(log),
             name,
             say,
             executions: AtomicU64::new(1),

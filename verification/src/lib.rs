@@ -1,4 +1,5 @@
-//! Chaos on real servers, and a judge of what came of it; and a [`model`] in which everything happens.
+//! Chaos on real servers and in simulations, and a judge of what came of it; and a [`model`] in which
+//! everything happens.
 //!
 //! Worker processes call a function under `#[idempotent]`, and nothing but the attribute protects
 //! them. The harness kills them, stops them, cuts their connections and restarts their server, and
@@ -13,8 +14,9 @@
 //! have no steps.
 //!
 //! One file has one kind of run: [`race`], [`kill`], [`stop`], [`blocked`], [`cut`], [`reconnect`],
-//! [`restart`], [`failover`], [`evict`], [`full`]. [`Control`] breaks a store on purpose, to show that a run
-//! on a broken store is not a good one.
+//! [`restart`], [`failover`], [`evict`], [`full`]. [`sim`] has many of them at once, on a
+//! network and a clock of its own, where a seed is the same run every time. [`Control`] breaks a
+//! store on purpose, to show that a run on a broken store is not a good one.
 
 pub mod blocked;
 mod body;
@@ -42,6 +44,7 @@ mod records;
 mod report;
 pub mod restart;
 mod setup;
+pub mod sim;
 pub mod stop;
 mod volley;
 mod witness;

@@ -49,6 +49,12 @@ impl fmt::Display for Entry {
     }
 }
 
+/// Where bodies write down what they do.
+pub(crate) trait Journal: fmt::Debug + Send + Sync {
+    /// Writes down that `what` happened now.
+    fn write(&self, entry: Entry, what: What) -> io::Result<()>;
+}
+
 /// The file of one process.
 #[derive(Debug)]
 pub(crate) struct Log(File);
@@ -60,8 +66,10 @@ impl Log {
             format!("no log at {}", path.display())
         })?))
     }
+}
 
-    pub(crate) fn write(&self, mut entry: Entry, what: What) -> io::Result<()> {
+impl Journal for Log {
+    fn write(&self, mut entry: Entry, what: What) -> io::Result<()> {
         entry.what = what;
         entry.at = Clock::system().now().as_micros();
         let mut line = serde_json::to_vec(&entry)?;

@@ -1,5 +1,6 @@
 //! `verification chaos`: every kind of chaos on every store. `verification chaos kill`: one of them.
-//! `verification model`: everything that can happen in a small world.
+//! `verification model`: everything that can happen in a small world. `verification sim`: what the seeds
+//! of a simulated network make happen.
 
 mod models;
 mod suite;
@@ -32,6 +33,8 @@ enum Task {
     Chaos(ChaosArgs),
     /// Everything that can happen to a few calls of one key, in a model of the protocol.
     Model(ModelArgs),
+    /// Clients, a server and their network in one thread: the same seed is the same history.
+    Sim(SimArgs),
     /// A process under test.
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -68,6 +71,25 @@ struct ChaosArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+struct SimArgs {
+    /// Thousands of seeds, instead of as many as take half a minute.
+    #[arg(long)]
+    full: bool,
+    /// So many seeds, and none on servers that are broken on purpose.
+    #[arg(long, conflicts_with = "full")]
+    seeds: Option<u64>,
+    /// The first of them; the clock's choice if it is left out.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print all that happens in the first seed.
+    #[arg(long)]
+    history: bool,
+    /// Break the server in this way. The run has to find it out then.
+    #[arg(long)]
+    control: Option<Control>,
+}
+
+#[derive(Clone, Debug, Args)]
 struct ModelArgs {
     /// Larger worlds as well, for a quarter of an hour.
     #[arg(long)]
@@ -95,6 +117,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Worker(args) => work(args).map(|()| true),
         Task::Chaos(args) => chaos(&args),
         Task::Model(args) => models::run(args.full, args.variant),
+        Task::Sim(args) => simulate(&args),
     }
 }
 
@@ -126,6 +149,21 @@ fn chaos(args: &ChaosArgs) -> Result<bool> {
             if !left_out {
                 suite.run(*kind, store, mode, amount, args.control)?;
             }
+        }
+    }
+    suite.end()
+}
+
+fn simulate(args: &SimArgs) -> Result<bool> {
+    let (seeds, broken_seeds) = if args.full { (20_000, 2_000) } else { (300, 60) };
+    let mut suite = Suite::start(args.seed)?;
+    if args.history {
+        print!("{}", suite.history(args.control)?);
+    }
+    suite.simulate(args.seeds.unwrap_or(seeds), args.control)?;
+    if args.control.is_none() && args.seeds.is_none() {
+        for control in Control::value_variants() {
+            suite.simulate(broken_seeds, Some(*control))?;
         }
     }
     suite.end()

@@ -168,7 +168,7 @@ async fn put(store: &impl Store, key: &Key, bytes: usize) -> Result<(), StoreErr
 }
 
 /// `value` as the engine's codec, JSON, writes it.
-fn payload(value: &str) -> Payload {
+pub(crate) fn payload(value: &str) -> Payload {
     Payload {
         codec: CodecId::JSON,
         bytes: serde_json::json!(value).to_string().into_bytes().into(),

@@ -63,12 +63,18 @@ impl fmt::Display for Violation {
 
 impl Report {
     pub(crate) fn new(kind: &'static str, setup: &Setup) -> Self {
+        let mut report = Self::of(kind, setup.on(), setup.seed, setup.again(kind));
+        report.control = setup.control;
+        report
+    }
+
+    pub(crate) const fn of(kind: &'static str, on: String, seed: u64, again: String) -> Self {
         Self {
             kind,
-            on: setup.on(),
-            seed: setup.seed,
-            control: setup.control,
-            again: setup.again(kind),
+            on,
+            seed,
+            control: None,
+            again,
             time: Duration::ZERO,
             counts: Vec::new(),
             violations: Vec::new(),

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use tokio::runtime::Runtime;
 use verification::{
     Control, Mode, Report, Setup, StoreKind, blocked, controls, cut, evict, failover, full, kill,
-    race, reconnect, restart, stop, summary, table,
+    race, reconnect, restart, sim, stop, summary, table,
 };
 
 /// The kinds of chaos, in the order in which they run.
@@ -143,6 +143,18 @@ impl Suite {
             self.reports.push(report);
         }
         Ok(())
+    }
+
+    /// Plays `seeds` simulations.
+    pub(crate) fn simulate(&mut self, seeds: u64, control: Option<Control>) -> Result<()> {
+        let seeds = sim::Seeds::new(self.seed, seeds).control(control);
+        self.reports.extend(sim::run(seeds.progress(true))?);
+        Ok(())
+    }
+
+    /// All that happens in the first simulation.
+    pub(crate) fn history(&self, control: Option<Control>) -> Result<String> {
+        sim::history(self.seed, control)
     }
 
     /// Prints the tables, and returns whether all runs were good.
