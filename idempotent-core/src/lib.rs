@@ -167,6 +167,9 @@ mod codec;
 mod engine;
 mod error;
 mod fingerprint;
+#[cfg(shuttle)]
+#[cfg(test)]
+mod interleavings;
 mod key;
 mod lease;
 mod memory;

@@ -1,15 +1,20 @@
-//! `cargo xtask verify`: kills, stops, cuts off and restarts, and judges what came of it.
+//! `cargo xtask verify`: what shows that the promises hold. `VERIFICATION.md` tells what each kind does.
 
-use anyhow::Result;
+mod interleavings;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    clock::{Stopwatch, in_words},
     process::{cargo, run as run_command},
     tools,
 };
 
 /// What to verify, and how much of it.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VerifyArgs {
     /// Which kinds; all if none is named.
     kinds: Vec<Kind>,
@@ -18,22 +23,24 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     quick: bool,
 
-    /// Thousands of rounds of each kind, in less than an hour.
+    /// Thousands of rounds of each kind, in about an hour.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
 
     /// What the rounds are drawn from, to plan those of an earlier run again.
     #[arg(long)]
     seed: Option<u64>,
-
-    /// One kind of run alone, and how: `sim --seeds 1000`, `kill --store redis`. `help` lists them.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    kind: Vec<String>,
 }
 
-/// The kinds of chaos, under the names that the program `verification` has for them.
+/// The kinds. Chaos goes by the names that the program `verification` has for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Kind {
+    /// Everything that can happen to a few calls, in a model of the protocol.
+    Model,
+    /// A few threads under many schedules.
+    Interleavings,
+    /// Clients and a server on a simulated network.
+    Sim,
     /// 64 callers of one key at once.
     Race,
     /// `kill -9` of an owner.
@@ -58,28 +65,135 @@ enum Kind {
     Controls,
 }
 
+/// What came of one part.
+#[derive(Debug)]
+struct Part {
+    name: &'static str,
+    time: Duration,
+    result: Result<()>,
+}
+
+/// Runs the parts that were asked for, all of them even if one fails.
 pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
-    if !args.kind.is_empty() {
-        return run_command(cargo(["run", "--package", "verification", "--"]).args(&args.kind));
+    let chaos: Vec<Kind> = args.chosen().filter(|kind| kind.is_chaos()).collect();
+    let mut parts = Vec::new();
+    for kind in args.chosen().filter(|kind| !kind.is_chaos()) {
+        parts.push(Part::run(kind.name(), || match kind {
+            Kind::Interleavings => interleavings::run(args.full),
+            kind => args.explore(kind.name()),
+        }));
     }
-    tools::ensure_installed()?;
-    let mut command = cargo(["run", "--package", "verification"]);
-    if args.full {
-        // More of the time goes by in the stores, and less in the harness.
-        command.args(["--release", "--", "chaos", "--full"]);
-    } else {
-        command.args(["--", "chaos"]);
+    if !chaos.is_empty() {
+        parts.push(Part::run("chaos", || args.chaos(&chaos)));
     }
-    command.args(args.kinds.iter().map(|kind| kind.name()));
-    if let Some(seed) = args.seed {
-        command.arg(format!("--seed={seed}"));
+    println!("\n{}", table(&parts));
+    let failed = parts.iter().filter(|part| part.result.is_err()).count();
+    ensure!(failed == 0, "{failed} of {} parts failed", parts.len());
+    Ok(())
+}
+
+impl VerifyArgs {
+    fn chosen(&self) -> impl Iterator<Item = Kind> {
+        let all = self.kinds.is_empty();
+        let kinds = Kind::value_variants().iter().copied();
+        kinds.filter(move |kind| all || self.kinds.contains(kind))
     }
-    run_command(&mut command)
+
+    /// Runs a part in which nothing real happens. Ten times as fast when it is optimised.
+    fn explore(&self, name: &str) -> Result<()> {
+        let mut command = cargo(["run", "--release", "--package", "verification", "--", name]);
+        if self.full {
+            command.arg("--full");
+        }
+        if let Some(seed) = self.seed.filter(|_| name == "sim") {
+            command.arg(format!("--seed={seed}"));
+        }
+        run_command(&mut command)
+    }
+
+    fn chaos(&self, kinds: &[Kind]) -> Result<()> {
+        tools::ensure_installed()?;
+        let mut command = cargo(["run", "--release", "--package", "verification", "--", "chaos"]);
+        if self.full {
+            command.arg("--full");
+        }
+        command.args(kinds.iter().map(|kind| kind.name()));
+        if let Some(seed) = self.seed {
+            command.arg(format!("--seed={seed}"));
+        }
+        run_command(&mut command)
+    }
 }
 
 impl Kind {
-    fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+    const fn is_chaos(self) -> bool {
+        !matches!(self, Self::Model | Self::Interleavings | Self::Sim)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Interleavings => "interleavings",
+            Self::Sim => "sim",
+            Self::Race => "race",
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Blocked => "blocked",
+            Self::Cut => "cut",
+            Self::Reconnect => "reconnect",
+            Self::Restart => "restart",
+            Self::Failover => "failover",
+            Self::Evict => "evict",
+            Self::Full => "full",
+            Self::Controls => "controls",
+        }
+    }
+}
+
+impl Part {
+    fn run(name: &'static str, run: impl FnOnce() -> Result<()>) -> Self {
+        let watch = Stopwatch::start();
+        let result = run();
+        if let Err(error) = &result {
+            eprintln!("{name}: {error:#}");
+        }
+        Self {
+            name,
+            time: watch.elapsed(),
+            result,
+        }
+    }
+}
+
+fn table(parts: &[Part]) -> String {
+    let mut lines = vec![format!("{:<14} {:<7} {:>13}", "part", "result", "time")];
+    lines.extend(parts.iter().map(|part| {
+        let result = if part.result.is_ok() { "good" } else { "FAILED" };
+        let time = in_words(part.time);
+        format!("{:<14} {result:<7} {time:>13}", part.name)
+    }));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name() {
+        for kind in Kind::value_variants() {
+            let value = kind.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), kind.name());
+        }
+    }
+
+    #[test]
+    fn all_kinds_are_chosen_if_none_is_named() {
+        let all = VerifyArgs::default();
+        assert_eq!(all.chosen().count(), Kind::value_variants().len());
+        let kinds = vec![Kind::Kill, Kind::Sim];
+        let some = VerifyArgs { kinds, ..all };
+        let chosen: Vec<_> = some.chosen().collect();
+        assert_eq!(chosen, [Kind::Sim, Kind::Kill]);
     }
 }

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -9,6 +8,7 @@ use crate::key::Key;
 use crate::lease::Fence;
 use crate::protocol::Grant;
 use crate::record::Ending;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// One run of an operation, as the operation itself sees it.
 ///

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::{Instant, sleep, timeout_at};
 
 use super::detach::{ToTheEnd, in_background};
 use super::error_policy::{AllCodecs, ErrorPolicy};
@@ -25,6 +24,7 @@ use crate::protocol::{
 };
 use crate::record::{Ending, Payload};
 use crate::store::Watch;
+use crate::sync::time::{Instant, sleep, timeout_at};
 
 /// The pauses between the tries of a store call that fails for a moment.
 const PAUSES: [Duration; 3] = [

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::runtime::Handle;
+use crate::sync::Handle;
 
 /// A future that runs to its end even if whoever awaits it goes away.
 ///

@@ -1,15 +1,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
-use tokio::time::Instant;
 
 use crate::fingerprint::Fingerprint;
 use crate::key::{self, HashOfKey, Key};
 use crate::protocol::Recorded;
-use crate::sync::lock;
+use crate::sync::time::Instant;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 const SHARDS: usize = 16;
 
@@ -97,6 +97,11 @@ impl Flights {
             id: Some(id),
             finds,
         }
+    }
+
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| lock(shard).is_empty())
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Id, Boarded, HashOfKey>> {

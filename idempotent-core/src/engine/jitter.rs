@@ -40,7 +40,7 @@ impl Jitter {
 mod tests {
     use super::*;
 
-    const PAUSE: Duration = Duration::from_millis(1_000);
+    const PAUSE: Duration = Duration::from_secs(1);
 
     fn pauses(jitter: &Jitter) -> Vec<Duration> {
         (0..1_000).map(|_| jitter.apply(PAUSE)).collect()

@@ -8,7 +8,7 @@ mod claim;
 mod detach;
 mod error_policy;
 mod events;
-mod flight;
+pub(crate) mod flight;
 mod jitter;
 mod near_cache;
 mod operation;

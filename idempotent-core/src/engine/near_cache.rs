@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use tokio::time::Instant;
 
 use crate::fingerprint::Fingerprint;
 use crate::key::{HashOfKey, Key};
 use crate::protocol::Recorded;
+use crate::sync::time::Instant;
 
 /// Finished records in this process's memory, for replays without a round trip.
 ///

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Instrument;
 
 use super::attempt::LeaseSignal;
@@ -21,6 +20,7 @@ use crate::error::{Error, StoreError, UnrecordedValue};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
+use crate::sync::time::{Instant, sleep_until, timeout_at};
 
 type Panic = Box<dyn std::any::Any + Send>;
 type Renewal<'a> = Pin<Box<dyn Future<Output = Infallible> + Send + 'a>>;

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
 use super::EventKind;
 use super::claim::{Call, Claimed};
 use super::detach::{ToTheEnd, in_background};
@@ -13,6 +11,7 @@ use crate::codec::CodecId;
 use crate::error::StoreError;
 use crate::protocol::{Completion, Found, Grant, Recorded, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
+use crate::sync::time::{Instant, sleep};
 
 /// The pauses between tries to record a result: at first, and at last.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));

@@ -1,10 +1,9 @@
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
-use crate::sync::lock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, lock};
 
 /// The place in the source where an operation is defined, and the scope of its keys.
 #[derive(Debug)]

@@ -3,8 +3,7 @@ mod inspect;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -15,7 +14,8 @@ use crate::protocol::{
 };
 use crate::record::{Record, Step};
 use crate::store::{Store, Watch, Watchers};
-use crate::sync::lock;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 const SHARDS: usize = 64;
 const DEFAULT_CAPACITY: usize = 1_000_000;

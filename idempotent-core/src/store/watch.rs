@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::key::Key;
-use crate::sync::lock;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// A subscription to the end of one key's attempt.
 #[derive(Debug)]
