@@ -27,6 +27,8 @@ pub(super) fn run(is_full: bool) -> Result<()> {
         .arg(target)
         .args(["interleavings::", "--", "--nocapture", "--test-threads=1"])
         .env("RUSTFLAGS", format!("{flags}--cfg shuttle"))
-        .env("IDEMPOTENT_SCHEDULES", schedules.to_string());
+        .env("IDEMPOTENT_SCHEDULES", schedules.to_string())
+        // Controls panic, as they should.
+        .env("RUST_BACKTRACE", "0");
     run_command(&mut command)
 }
