@@ -96,10 +96,10 @@ impl Fence {
         self.0
     }
 
-    /// The fence of a grant made at `now`, after `previous`.
+    /// The fence of a grant made at `now`, after `previous`. It rises no more where numbers end.
     #[must_use]
     pub fn next(previous: Option<Self>, now: Timestamp) -> Self {
-        let after = previous.map_or(0, |previous| previous.0 + 1);
+        let after = previous.map_or(0, |previous| previous.0.saturating_add(1));
         Self(now.as_micros().max(after))
     }
 
@@ -141,5 +141,11 @@ mod tests {
         let first = Fence::next(None, Timestamp::from_micros(1_000));
         let second = Fence::next(Some(first), Timestamp::from_micros(10));
         assert!(second > first);
+    }
+
+    #[test]
+    fn a_fence_after_the_last_number_is_the_last_number() {
+        let last = Fence::from_u64(u64::MAX);
+        assert_eq!(Fence::next(Some(last), Timestamp::default()), last);
     }
 }

@@ -7,16 +7,20 @@ mod fence;
 mod healing;
 mod release;
 mod renew;
+mod rules;
+mod sequences;
 mod steps;
 mod takeover;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::{
-    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Operation, Release, ReleaseMode, Reply,
-    StepReply, Update, apply,
+    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Holder, Operation, Release, ReleaseMode,
+    Reply, StepReply, Update, apply,
 };
 use crate::clock::Timestamp;
 use crate::codec::CodecId;
@@ -216,4 +220,14 @@ fn every_state() -> Vec<(&'static str, Slot, Grant)> {
         .into_iter()
         .map(|(name, slot)| (name, slot, grant.clone()))
         .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever is asked, in whatever order and at whatever time.
+    #[test]
+    fn every_sequence_of_operations_keeps_the_rules(bytes in vec(any::<u8>(), 0..400)) {
+        sequences::check(&bytes);
+    }
 }
