@@ -14,6 +14,9 @@
 
 mod apply;
 mod message;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod sequences;
 #[cfg(test)]
 mod tests;
 

@@ -7,8 +7,6 @@ mod fence;
 mod healing;
 mod release;
 mod renew;
-mod rules;
-mod sequences;
 mod steps;
 mod takeover;
 
@@ -19,8 +17,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{
-    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Holder, Operation, Release, ReleaseMode,
-    Reply, StepReply, Update, apply,
+    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Operation, Release, ReleaseMode, Reply,
+    StepReply, Update, apply,
 };
 use crate::clock::Timestamp;
 use crate::codec::CodecId;

@@ -14,4 +14,5 @@ mod replay;
 mod results;
 mod store_failure;
 mod unrecorded;
+mod waits;
 mod world;

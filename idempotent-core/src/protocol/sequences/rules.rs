@@ -1,16 +1,18 @@
 //! What holds of every operation, whatever came before it.
 
-use super::{
-    Claim, ClaimRequest, Completion, Ending, Found, Grant, Holder, Operation, Record, Release,
-    ReleaseMode, Reply, State, Step, StepReply, Timestamp, Update,
+use crate::clock::Timestamp;
+use crate::protocol::{
+    Claim, ClaimRequest, Completion, Found, Grant, Holder, Operation, Release, ReleaseMode, Reply,
+    StepReply, Update,
 };
+use crate::record::{Ending, Record, State, Step};
 
 /// Judges what `operation` has made of a record, and what was answered.
 ///
 /// # Panics
 ///
 /// Where a rule is broken.
-pub(crate) fn judge(
+pub(super) fn judge(
     before: Option<&Record>,
     operation: &Operation,
     reply: &Reply,

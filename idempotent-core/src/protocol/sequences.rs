@@ -1,15 +1,23 @@
 //! The rules, checked after each operation of a sequence that bytes describe.
 //!
-//! A property test draws the bytes at random. A fuzz target, which has this file as a module too,
-//! looks for those that reach what nothing has reached before.
+//! A property test draws the bytes at random. A fuzz target looks for those that reach what nothing
+//! has reached before.
+
+mod rules;
 
 use std::time::Duration;
 
-use super::rules::judge;
+use bytes::Bytes;
+
+use self::rules::judge;
 use super::{
-    Bytes, Claim, ClaimRequest, CodecId, Completion, Ending, Fence, Fingerprint, Grant, Holder,
-    Operation, Owner, Payload, Record, Release, ReleaseMode, Reply, Step, Timestamp, Update, apply,
+    Claim, ClaimRequest, Completion, Grant, Operation, Release, ReleaseMode, Reply, Update, apply,
 };
+use crate::clock::Timestamp;
+use crate::codec::CodecId;
+use crate::fingerprint::Fingerprint;
+use crate::lease::{Fence, Owner};
+use crate::record::{Ending, Payload, Record, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +52,7 @@ const MODES: [ReleaseMode; 3] = [ReleaseMode::Free, ReleaseMode::Hold, ReleaseMo
 /// # Panics
 ///
 /// Where a rule is broken.
-pub(crate) fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) {
     let mut choices = Choices(bytes);
     let mut key = Key {
         record: None,
