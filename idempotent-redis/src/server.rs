@@ -126,7 +126,7 @@ impl Server {
             },
             replicas: self.replicas.min(other.replicas),
             eviction: self.eviction.or(other.eviction),
-            evicted_keys: self.evicted_keys + other.evicted_keys,
+            evicted_keys: self.evicted_keys.saturating_add(other.evicted_keys),
         }
     }
 }
@@ -229,4 +229,24 @@ fn append_fsync(config: Value) -> Option<String> {
     let settings: std::collections::HashMap<String, String> =
         redis::from_redis_value(config).ok()?;
     settings.into_values().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_nodes_promise_what_the_weaker_one_does() {
+        let full = format!("redis_version:7.2.1\r\nevicted_keys:{}\r\n", u64::MAX);
+        let one = Server::read(&full, None);
+        let other =
+            "aof_enabled:1\nconnected_slaves:2\nmaxmemory:1\nmaxmemory_policy:volatile-lru\n";
+        let both = one
+            .clone()
+            .and(Server::read(other, Some("always")))
+            .and(one);
+        assert_eq!(both.durability, Durability::Memory);
+        assert_eq!((both.replicas, both.evicted_keys), (0, u64::MAX));
+        assert_eq!(both.eviction.as_deref(), Some("volatile-lru"));
+    }
 }

@@ -156,7 +156,9 @@ fn parse(text: &Bytes) -> Option<Record> {
     let mut next = || numbers.next().flatten();
 
     let owner = Owner::from_bytes(bytes_of(&header[5..37])?);
-    let fence = Fence::from_u64(number(&header[37..53])?);
+    // One that no grant can have would not leave room for the next.
+    let fence = number(&header[37..53]).filter(|fence| *fence < Fence::LIMIT)?;
+    let fence = Fence::from_u64(fence);
     let fingerprint = Fingerprint::from_bytes(bytes_of(&header[57..121])?);
     let mut record = Record::new(owner, fence, fingerprint);
     record.state = State::from_letter(char::from(header[4]))?;

@@ -29,7 +29,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Stored, Error> {
     }
     let state = columns.letter(State::from_letter)?;
     let owner = Owner::from_bytes(columns.value()?);
-    let fence = Fence::from_u64(columns.number()?);
+    let fence = columns.fence()?;
     let attempt = columns.number()?;
     let failures = columns.number()?;
     let previous = columns.optional_letter(Ending::from_letter)?;
@@ -130,6 +130,13 @@ impl Columns<'_> {
     fn number<N: TryFrom<i64>>(&mut self) -> Result<N, Error> {
         let number = self.value::<i64>()?;
         self.expect(N::try_from(number).ok())
+    }
+
+    fn fence(&mut self) -> Result<Fence, Error> {
+        let fence = self.number::<u64>()?;
+        // One that no grant can have would not leave room for the next.
+        self.expect(Some(fence).filter(|fence| *fence < Fence::LIMIT))
+            .map(Fence::from_u64)
     }
 
     fn flag(&mut self) -> Result<bool, Error> {

@@ -1,3 +1,6 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 fn record() -> Record {
@@ -101,5 +104,64 @@ fn nothing_else_is_a_record() {
         let mut damaged = text.clone();
         damaged[at] = b'~';
         assert!(read(&damaged.into()).is_err(), "with byte {at} damaged");
+    }
+}
+
+/// C2: the takeover of a grant with a longer number would move everything that stands behind it.
+#[test]
+fn a_fence_that_no_grant_can_have_is_damage() {
+    let mut last = record();
+    last.fence = Fence::from_u64(Fence::LIMIT - 1);
+    last.started_at = last.fence.granted_at();
+    assert_eq!(read(&write(&last).into()).unwrap(), last);
+    for fence in [Fence::LIMIT, 9_999_999_999_999_999] {
+        last.fence = Fence::from_u64(fence);
+        assert!(matches!(
+            read(&write(&last).into()),
+            Err(Unreadable::Damaged)
+        ));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Another version, or a person, may have written it with other digits.
+    #[test]
+    fn what_is_read_is_written_so_that_it_reads_the_same(
+        state in "[CFIPR]",
+        fence in "[0-9]{16}",
+        letters in "[w-][cnexhp-][cnexhp-][mr]",
+        numbers in vec("[0-9]{1,20}", 8),
+        finished in any::<bool>(),
+        steps in vec(("[a,1:|]{0,3}", vec(any::<u8>(), 0..4)), 0..3),
+    ) {
+        let mut text = format!("idr1{state}{}{fence}{letters}{}", "9f".repeat(16), "0a".repeat(32));
+        text += &numbers[..if finished { 8 } else { 5 }].join(",");
+        let mut text = text.into_bytes();
+        text.push(b'|');
+        for (name, value) in steps {
+            text.extend(format!("{},{}:{name}", name.len(), value.len()).bytes());
+            text.extend(value);
+        }
+        let text = Bytes::from(text);
+        if let Ok(record) = read(&text) {
+            let written = Bytes::from(write(&record));
+            prop_assert_eq!(&written[..PREFIX], &text[..PREFIX]);
+            prop_assert_eq!(read(&written).unwrap(), record);
+        }
+    }
+
+    /// C1g: bytes of any kind are a record, or an error.
+    #[test]
+    fn any_bytes_are_a_record_or_refused(damages in vec((0..400_usize, any::<u8>()), 0..4)) {
+        let mut text = write(&record());
+        for (at, byte) in damages {
+            let at = at % text.len();
+            text[at] = byte;
+        }
+        if let Ok(record) = read(&text.into()) {
+            prop_assert_eq!(read(&write(&record).into()).unwrap(), record);
+        }
     }
 }

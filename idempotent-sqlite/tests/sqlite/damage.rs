@@ -8,11 +8,12 @@ use idempotent_core::{Inspect, Query, Step, Store, StoreError};
 use crate::common::{File, LEASE, TTL, grant, key, request, value};
 
 /// What no record has in a column, and which column is told to be damaged.
-const DAMAGES: [(&str, &str); 18] = [
+const DAMAGES: [(&str, &str); 19] = [
     ("state = 'completed'", "state"),
     ("state = ''", "state"),
     ("owner = zeroblob(15)", "owner"),
     ("fence = -1", "fence"),
+    ("fence = 9007199254740992", "fence"),
     ("attempt = -1", "attempt"),
     ("attempt = 4294967296", "attempt"),
     ("failures = -1", "failures"),
