@@ -226,6 +226,6 @@ proptest! {
     /// Whatever is asked, in whatever order and at whatever time.
     #[test]
     fn every_sequence_of_operations_keeps_the_rules(bytes in vec(any::<u8>(), 0..400)) {
-        sequences::check(&bytes);
+        super::sequences::check(&bytes);
     }
 }
