@@ -31,12 +31,20 @@ use syn::Result;
 use crate::operation::Operation;
 
 /// Makes an async function return the answer of its first call with the same key.
+#[cfg(not(fuzzing))]
 #[proc_macro_attribute]
 pub fn idempotent(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     attribute(args.into(), &item.into()).into()
+}
+
+/// Makes of `item` what the attribute makes of it, in a build that is no procedural macro.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
+    attribute(args, item)
 }
 
 fn attribute(args: TokenStream, item: &TokenStream) -> TokenStream {

@@ -50,6 +50,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     expect_success(command, child.wait()?)
 }
 
+/// Like [`run`], whatever the program's end.
+pub(crate) fn complete(command: &mut Command) -> Result<ExitStatus> {
+    Ok(start(command)?.wait()?)
+}
+
+/// Prints the command, runs it unseen, and returns how it ended and its error output.
+pub(crate) fn observe(command: &mut Command) -> Result<(ExitStatus, String)> {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let output = start(command)?.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status, text))
+}
+
 /// Like [`run`], for at most `limit`, and returns what came out of `stream`, without colours.
 pub(crate) fn run_watched(
     command: &mut Command,
@@ -149,7 +162,7 @@ fn push_without_colours(text: &mut String, line: &str) {
 }
 
 /// Writes a command as one would type it, with the variables that it sets.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let path = command.get_program();
     let program = Path::new(path).file_name().unwrap_or(path);
     let variables = command

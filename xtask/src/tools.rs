@@ -61,6 +61,14 @@ pub(crate) fn ensure_installed() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that there is a C++ compiler, in which libFuzzer is written.
+pub(crate) fn ensure_cpp_compiler() -> Result<()> {
+    if !succeeds(program("c++").arg("--version")) {
+        Installer::find("a C++ compiler, `c++`", "g++")?.install("g++")?;
+    }
+    Ok(())
+}
+
 impl Tool {
     fn ensure(&self) -> Result<Version> {
         let Self {

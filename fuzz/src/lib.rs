@@ -1,0 +1,6 @@
+//! What the fuzz targets share.
+
+pub mod expansion;
+pub mod records;
+pub mod shapes;
+pub mod values;
