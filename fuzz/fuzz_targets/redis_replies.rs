@@ -229,7 +229,7 @@ fn reply(u: &mut Unstructured<'_>) -> Result<RedisResult<Value>> {
 }
 
 fn value(u: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
-    Ok(match u.int_in_range(0..=9)? {
+    Ok(match u.int_in_range(0..=10)? {
         0 => Value::Nil,
         1 => Value::Int(u.arbitrary()?),
         2 => Value::BulkString(u.arbitrary()?),
@@ -245,8 +245,9 @@ fn value(u: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
             text.extend(u.arbitrary::<Vec<u8>>()?);
             Value::BulkString(text)
         }
-        7 if depth > 0 => Value::Array(values(u, depth)?),
-        8 if depth > 0 => {
+        7 => Value::BulkString(info(u)?.into_bytes()),
+        8 if depth > 0 => Value::Array(values(u, depth)?),
+        9 if depth > 0 => {
             let values = values(u, depth)?;
             Value::Map(
                 values
@@ -262,4 +263,22 @@ fn value(u: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
 fn values(u: &mut Unstructured<'_>, depth: usize) -> Result<Vec<Value>> {
     let count = u.int_in_range(0..=4)?;
     (0..count).map(|_| value(u, depth - 1)).collect()
+}
+
+/// What `INFO` says, with any numbers.
+fn info(u: &mut Unstructured<'_>) -> Result<String> {
+    const FIELDS: [&str; 6] = [
+        "aof_enabled",
+        "connected_slaves",
+        "evicted_keys",
+        "maxmemory",
+        "maxmemory_policy",
+        "redis_version",
+    ];
+    let mut info = String::new();
+    for field in FIELDS {
+        let value: u64 = *u.choose(&[0, 1, 7, u64::MAX])?;
+        info += &format!("{field}:{value}\r\n");
+    }
+    Ok(info)
 }

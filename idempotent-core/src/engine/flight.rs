@@ -201,6 +201,17 @@ mod tests {
         assert!(flights.shard(&key).is_empty());
     }
 
+    /// It may have expired since.
+    #[tokio::test]
+    async fn a_caller_is_not_told_what_was_found_before_it_came() {
+        let (flights, (key, fingerprint)) = (Flights::default(), id());
+        let early = flights.board(&key, fingerprint);
+        early.turn().await.share(Find::StoreFailed);
+        let late = flights.board(&key, fingerprint);
+        assert!(early.found().is_some());
+        assert!(late.found().is_none());
+    }
+
     #[tokio::test]
     async fn a_waiter_who_gives_up_holds_nobody_up() {
         let (flights, (key, fingerprint)) = (Flights::default(), id());

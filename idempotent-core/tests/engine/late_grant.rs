@@ -14,6 +14,9 @@ use tokio::time::{advance, sleep};
 
 use crate::world::{LEASE, MOMENT, World, frozen_until, named, settle};
 
+/// From this moment on, an owner cannot count on its lease.
+const UNSAFE: Duration = Duration::from_secs(27);
+
 /// Whoever asks is told the truth of that moment: not yet.
 async fn not_yet() -> Verdict<u32> {
     Verdict::NotExecuted
@@ -34,6 +37,17 @@ async fn a_late_grant_is_renewed_before_the_body_begins() {
         "{:?}",
         world.faults
     );
+}
+
+/// C11: the owner's clock may run a little slower than the store's.
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_late_before_its_lease_is_over() {
+    for (delay, renewals) in [(UNSAFE.saturating_sub(MOMENT), 0), (UNSAFE, 1)] {
+        let world = World::new();
+        world.faults.on(Op::Claim).delay_reply(delay);
+        assert_eq!(world.call().await.unwrap(), 1);
+        assert_eq!(world.faults.count(Op::Renew), renewals, "{delay:?}");
+    }
 }
 
 /// Both callers are right to begin, by what each has been told; only one may.
@@ -117,6 +131,18 @@ async fn a_store_that_is_slower_than_the_lease_may_be_done_without() {
     let body = async { Ok::<_, Error>(Outcome::new(world.effects.happen())) };
     let outcome = world.operation().run(body).await.unwrap();
     assert_eq!(outcome.provenance(), Provenance::Unprotected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_comes_as_late_as_the_grant_is_worth_no_more() {
+    for (delay, effects) in [(UNSAFE.saturating_sub(MOMENT), 1), (UNSAFE, 0)] {
+        let world = World::new();
+        world.faults.on(Op::Claim).delay_reply(LEASE);
+        world.faults.on(Op::Renew).delay_reply(delay);
+        let answer = world.call().await;
+        assert_eq!(answer.is_ok(), effects == 1, "{answer:?}");
+        assert_eq!(world.effects.count(), effects);
+    }
 }
 
 #[tokio::test(start_paused = true)]

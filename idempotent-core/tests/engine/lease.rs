@@ -7,6 +7,7 @@ use idempotent_core::protocol::ClaimRequest;
 use idempotent_core::{
     Ending, Error, EventKind, Fingerprint, OnConflict, Outcome, Owner, State, Store,
 };
+use idempotent_testkit::faults::Op;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{advance, sleep};
@@ -49,6 +50,26 @@ async fn the_lease_is_renewed_for_as_long_as_the_body_runs() {
     let (answer, ()) = tokio::join!(owner, others);
     assert_eq!(answer.unwrap(), 1);
     assert_eq!(world.events.count(EventKind::LeaseLost), 0);
+}
+
+/// C7: nobody may have taken over, and then it is its owner's still.
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_is_renewed_as_soon_as_the_store_allows_and_not_in_a_rush() {
+    let world = World::new();
+    world.faults.on(Op::Renew).first(20).fail();
+    world.faults.on(Op::Renew).delay(Duration::from_secs(5));
+    let rush = || panic!("renewed again and again, without a pause");
+    world.faults.on(Op::Renew).from(40).run(rush);
+    let body = async |attempt: idempotent_core::Attempt| {
+        attempt.lease_lost().await;
+        sleep(LEASE).await;
+        let record = world.record().await.unwrap();
+        sleep(LEASE).await;
+        Ok::<_, Error>(record.fence == attempt.fence().unwrap())
+    };
+    assert!(world.operation().run_with(body).await.unwrap());
+    let renewals = world.faults.count(Op::Renew);
+    assert!((21..30).contains(&renewals), "{renewals}");
 }
 
 /// A renewal lives in the call's own future, so it cannot outlive it.

@@ -27,9 +27,9 @@ async fn wait_in_vain(world: &World) -> (Error, Duration) {
         let answer = operation.run(async { Ok::<u32, Error>(0) }).await;
         (answer.unwrap_err(), began.elapsed())
     };
-    let (answer, waited) = tokio::join!(owner, waiter);
+    let (answer, end) = tokio::join!(owner, waiter);
     assert_eq!(answer.unwrap(), 1, "the owner was not disturbed");
-    waited
+    end
 }
 
 #[tokio::test(start_paused = true)]
