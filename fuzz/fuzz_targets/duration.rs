@@ -35,7 +35,7 @@ fn millis(text: &str) -> Option<u64> {
     let (digits, unit) = units
         .iter()
         .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
-    if digits.is_empty() || !digits.chars().all(|c| matches!(c, '0'..='9')) {
+    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
         return None;
     }
     let millis = digits
