@@ -97,7 +97,7 @@ impl Stored {
         let owner = columns.required(Cells::bytes, |bytes| {
             bytes.try_into().ok().map(Owner::from_bytes)
         })?;
-        let fence = Fence::from_u64(columns.number()?);
+        let fence = columns.required(Cells::number, fence)?;
         let attempt = columns.number()?;
         let failures = columns.number()?;
         let previous = columns.optional(Cells::text, |text| Ending::from_letter(only(text)?))?;
@@ -226,6 +226,14 @@ pub(crate) fn number<N: TryInto<i64>>(number: N) -> Result<i64, Error> {
 
 pub(crate) fn time(time: Timestamp) -> Result<i64, Error> {
     number(time.as_micros())
+}
+
+/// One that no grant can have would not leave room for the next.
+fn fence(number: i64) -> Option<Fence> {
+    let number = u64::try_from(number).ok();
+    number
+        .filter(|number| *number < Fence::LIMIT)
+        .map(Fence::from_u64)
 }
 
 fn moment(micros: i64) -> Option<Timestamp> {

@@ -72,6 +72,20 @@ async fn a_lost_lease_is_renewed_as_soon_as_the_store_allows_and_not_in_a_rush()
     assert!((21..30).contains(&renewals), "{renewals}");
 }
 
+/// However short the lease is, there is time for another try.
+#[tokio::test(start_paused = true)]
+async fn a_short_lease_outlives_a_renewal_that_fails() {
+    let second = Duration::from_secs(1);
+    let world = World::with(|engine| engine.lease(second));
+    world.faults.on(Op::Renew).nth(1).fail();
+    let operation = world.operation().run(async {
+        sleep(second * 2).await;
+        Ok::<_, Error>(world.effects.happen())
+    });
+    assert_eq!(operation.await.unwrap(), 1);
+    assert_eq!(world.events.count(EventKind::LeaseLost), 0);
+}
+
 /// A renewal lives in the call's own future, so it cannot outlive it.
 #[tokio::test(start_paused = true)]
 async fn nothing_renews_the_lease_of_a_call_that_is_gone() {

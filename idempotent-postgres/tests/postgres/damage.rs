@@ -8,10 +8,11 @@ use idempotent_core::{Inspect, Key, Query, Store, StoreError};
 use crate::common::{LEASE, TTL, World, grant, key, request, step, value};
 
 /// What no record has in a column, and which column is told to be damaged.
-const DAMAGES: [(&str, &str); 15] = [
+const DAMAGES: [(&str, &str); 16] = [
     ("state = 'completed'", "state"),
     ("state = ''", "state"),
     ("owner = '\\x00'", "owner"),
+    ("fence = 9007199254740992", "fence"),
     ("attempt = -1", "attempt"),
     ("attempt = 4294967296", "attempt"),
     ("failures = -1", "failures"),
