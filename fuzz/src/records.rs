@@ -8,6 +8,9 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 /// The longest duration that a Redis record takes, and more than any that it needs.
 const MAX_MILLIS: u64 = 1_000_000_000_000;
 
+/// The longest time between two moments of a record, so that each of them is one for SQL too.
+const MAX_MICROS: u64 = 1_000_000_000_000_000_000;
+
 /// Makes a record of `u`. Its end is known once it is finished; before that, it is the store's.
 pub fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     let fence = Fence::from_u64(u.int_in_range(0..=Fence::LIMIT - 1)?);
@@ -23,10 +26,10 @@ pub fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     record.waiter = u.arbitrary()?;
     record.keep = millis(u)?;
     let granted_at = fence.granted_at();
-    record.started_at = granted_at.minus(Duration::from_micros(u.arbitrary()?));
+    record.started_at = granted_at.minus(micros(u)?);
     record.expires_at = Default::default();
     if record.state.is_finished() {
-        let completed_at = granted_at.plus(Duration::from_micros(u.arbitrary()?));
+        let completed_at = granted_at.plus(micros(u)?);
         record.completed_at = Some(completed_at);
         record.expires_at = completed_at.plus(millis(u)?);
         record.result = payload(u)?;
@@ -56,6 +59,10 @@ fn ending(u: &mut Unstructured<'_>) -> Result<Option<Ending>> {
 
 fn millis(u: &mut Unstructured<'_>) -> Result<Duration> {
     Ok(Duration::from_millis(u.int_in_range(0..=MAX_MILLIS)?))
+}
+
+fn micros(u: &mut Unstructured<'_>) -> Result<Duration> {
+    Ok(Duration::from_micros(u.int_in_range(0..=MAX_MICROS)?))
 }
 
 fn steps(u: &mut Unstructured<'_>) -> Result<Vec<Step>> {

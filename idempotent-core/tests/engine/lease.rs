@@ -56,10 +56,10 @@ async fn the_lease_is_renewed_for_as_long_as_the_body_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_lease_is_renewed_as_soon_as_the_store_allows_and_not_in_a_rush() {
     let world = World::new();
-    world.faults.on(Op::Renew).first(20).fail();
-    world.faults.on(Op::Renew).delay(Duration::from_secs(5));
     let rush = || panic!("renewed again and again, without a pause");
     world.faults.on(Op::Renew).from(40).run(rush);
+    world.faults.on(Op::Renew).first(20).fail();
+    world.faults.on(Op::Renew).delay(Duration::from_secs(5));
     let body = async |attempt: idempotent_core::Attempt| {
         attempt.lease_lost().await;
         sleep(LEASE).await;

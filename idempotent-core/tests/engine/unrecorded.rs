@@ -110,6 +110,21 @@ async fn a_result_that_the_store_refuses_for_good_is_kept_as_a_fact() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_even_the_fact_is_not_asked_for_ever() {
+    let world = World::new();
+    let refused = || StoreError::Backend("read only".into());
+    let for_ever = || panic!("asked again and again");
+    world.faults.on(Op::Complete).from(3).run(for_ever);
+    world.faults.on(Op::Complete).fail_with(refused);
+    let error = world.call().await.unwrap_err();
+    let Error::Unrecorded { value, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(value.bytes(), b"1");
+    assert_eq!(world.faults.count(Op::Complete), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_lost_to_a_finished_attempt_gives_that_attempts_result() {
     let world = World::new();
     let payload = Payload {
