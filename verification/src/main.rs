@@ -155,7 +155,11 @@ fn chaos(args: &ChaosArgs) -> Result<bool> {
 }
 
 fn simulate(args: &SimArgs) -> Result<bool> {
-    let (seeds, broken_seeds) = if args.full { (20_000, 2_000) } else { (300, 60) };
+    let (seeds, broken_seeds) = if args.full {
+        (20_000, 2_000)
+    } else {
+        (300, 60)
+    };
     let mut suite = Suite::start(args.seed)?;
     if args.history {
         print!("{}", suite.history(args.control)?);

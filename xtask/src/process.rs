@@ -162,7 +162,7 @@ fn push_without_colours(text: &mut String, line: &str) {
 }
 
 /// Writes a command as one would type it, with the variables that it sets.
-pub(crate) fn shown(command: &Command) -> String {
+fn shown(command: &Command) -> String {
     let path = command.get_program();
     let program = Path::new(path).file_name().unwrap_or(path);
     let variables = command

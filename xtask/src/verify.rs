@@ -1,6 +1,8 @@
 //! `cargo xtask verify`: what shows that the promises hold. `VERIFICATION.md` tells what each kind does.
 
+mod fuzz;
 mod interleavings;
+mod mutants;
 
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use crate::{
 /// What to verify, and how much of it.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VerifyArgs {
-    /// Which kinds; all if none is named.
+    /// Which kinds; if none is named, all but those that build everything anew: `fuzz` unless it is a
+    /// full run, and `mutants`.
     kinds: Vec<Kind>,
 
     /// A few rounds of each kind, in a few minutes. This is what happens by default.
@@ -30,6 +33,14 @@ pub(crate) struct VerifyArgs {
     /// What the rounds are drawn from, to plan those of an earlier run again.
     #[arg(long)]
     seed: Option<u64>,
+
+    /// Of `fuzz`: this target alone. May be given more than once.
+    #[arg(long = "target")]
+    targets: Vec<String>,
+
+    /// Of `fuzz`: for how many seconds to run each target.
+    #[arg(long)]
+    seconds: Option<u32>,
 }
 
 /// The kinds. Chaos goes by the names that the program `verification` has for it.
@@ -63,6 +74,10 @@ enum Kind {
     Full,
     /// Stores that are broken on purpose, and have to be found out.
     Controls,
+    /// Inputs that make a parser panic, or say the wrong thing.
+    Fuzz,
+    /// Small faults in the protocol and the engine, which a test has to notice.
+    Mutants,
 }
 
 /// What came of one part.
@@ -79,7 +94,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
     let mut parts = Vec::new();
     for kind in args.chosen().filter(|kind| !kind.is_chaos()) {
         parts.push(Part::run(kind.name(), || match kind {
+            Kind::Fuzz => fuzz::run(&args.targets, args.fuzz_seconds()),
             Kind::Interleavings => interleavings::run(args.full),
+            Kind::Mutants => mutants::run(),
             kind => args.explore(kind.name()),
         }));
     }
@@ -96,7 +113,15 @@ impl VerifyArgs {
     fn chosen(&self) -> impl Iterator<Item = Kind> {
         let all = self.kinds.is_empty();
         let kinds = Kind::value_variants().iter().copied();
-        kinds.filter(move |kind| all || self.kinds.contains(kind))
+        kinds.filter(move |kind| match kind {
+            Kind::Fuzz if all => self.full,
+            Kind::Mutants if all => false,
+            kind => all || self.kinds.contains(kind),
+        })
+    }
+
+    fn fuzz_seconds(&self) -> u32 {
+        self.seconds.unwrap_or(if self.full { 60 } else { 10 })
     }
 
     /// Runs a part in which nothing real happens. Ten times as fast when it is optimised.
@@ -113,7 +138,14 @@ impl VerifyArgs {
 
     fn chaos(&self, kinds: &[Kind]) -> Result<()> {
         tools::ensure_installed()?;
-        let mut command = cargo(["run", "--release", "--package", "verification", "--", "chaos"]);
+        let mut command = cargo([
+            "run",
+            "--release",
+            "--package",
+            "verification",
+            "--",
+            "chaos",
+        ]);
         if self.full {
             command.arg("--full");
         }
@@ -127,7 +159,10 @@ impl VerifyArgs {
 
 impl Kind {
     const fn is_chaos(self) -> bool {
-        !matches!(self, Self::Model | Self::Interleavings | Self::Sim)
+        !matches!(
+            self,
+            Self::Fuzz | Self::Interleavings | Self::Model | Self::Mutants | Self::Sim
+        )
     }
 
     const fn name(self) -> &'static str {
@@ -146,6 +181,8 @@ impl Kind {
             Self::Evict => "evict",
             Self::Full => "full",
             Self::Controls => "controls",
+            Self::Fuzz => "fuzz",
+            Self::Mutants => "mutants",
         }
     }
 }
@@ -168,7 +205,11 @@ impl Part {
 fn table(parts: &[Part]) -> String {
     let mut lines = vec![format!("{:<14} {:<7} {:>13}", "part", "result", "time")];
     lines.extend(parts.iter().map(|part| {
-        let result = if part.result.is_ok() { "good" } else { "FAILED" };
+        let result = if part.result.is_ok() {
+            "good"
+        } else {
+            "FAILED"
+        };
         let time = in_words(part.time);
         format!("{:<14} {result:<7} {time:>13}", part.name)
     }));
@@ -190,7 +231,7 @@ mod tests {
     #[test]
     fn all_kinds_are_chosen_if_none_is_named() {
         let all = VerifyArgs::default();
-        assert_eq!(all.chosen().count(), Kind::value_variants().len());
+        assert_eq!(all.chosen().count(), Kind::value_variants().len() - 2);
         let kinds = vec![Kind::Kill, Kind::Sim];
         let some = VerifyArgs { kinds, ..all };
         let chosen: Vec<_> = some.chosen().collect();

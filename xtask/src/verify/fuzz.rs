@@ -1,4 +1,4 @@
-//! `cargo xtask verify fuzz`: looks for inputs that make a parser panic, or say the wrong thing.
+//! Looks for inputs that make a parser panic, or say the wrong thing.
 //!
 //! The targets are built with the compiler's own coverage pass, which is stable, so that nobody needs
 //! a nightly toolchain. Whoever has one can use `cargo fuzz run TARGET` as well.
@@ -9,10 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
 
 use crate::{
-    process::{capture, cargo, observe, program, root, run as run_command, shown},
+    process::{capture, cargo, observe, program, root, run as run_command},
     tools,
 };
 
@@ -24,26 +23,15 @@ const FLAGS: &str = "-Cpasses=sancov-module \
                      -Cllvm-args=-sanitizer-coverage-trace-compares \
                      -Ccodegen-units=1 --cfg fuzzing";
 
-/// What to fuzz, and for how long.
-#[derive(Debug, Args)]
-pub(crate) struct FuzzArgs {
-    /// Fuzz these targets alone.
-    #[arg(value_name = "TARGET")]
-    targets: Vec<String>,
-
-    /// For how many seconds to run each target.
-    #[arg(long, default_value_t = 10)]
-    seconds: u32,
-}
-
-/// Runs the targets one after the other, all of them even if one finds something.
-pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
-    let targets = select(&all_targets()?, &args.targets)?;
+/// Runs the targets one after the other, for so many seconds each: all of them, even if one finds
+/// something, unless some are named.
+pub(super) fn run(targets: &[String], seconds: u32) -> Result<()> {
+    let targets = select(&all_targets()?, targets)?;
     tools::ensure_cpp_compiler()?;
     let programs = build(&targets)?;
     let mut runs = Vec::new();
     for (target, program) in targets.iter().zip(&programs) {
-        let run = Run::of(target, program, args.seconds)?;
+        let run = Run::of(target, program, seconds)?;
         println!("{}", run.row());
         runs.push(run);
     }
@@ -197,11 +185,16 @@ impl Crash {
             _ => after("ERROR: libFuzzer: ").unwrap_or(status),
         };
         let artifact = after("Test unit written to ").unwrap_or_default();
-        let mut replay = self::program(program);
-        replay.arg(folder().join(artifact));
+        let from_root = |path: &Path| {
+            path.strip_prefix(root())
+                .unwrap_or(path)
+                .display()
+                .to_string()
+        };
+        let input = from_root(&folder().join(artifact));
         Self {
             what,
-            replay: shown(&replay),
+            replay: format!("{} {input}", from_root(program)),
         }
     }
 }
@@ -255,22 +248,18 @@ thread '<unnamed>' panicked at src/lib.rs:1:2:
 attempt to add with overflow
 artifact_prefix='artifacts/texts/'; Test unit written to artifacts/texts/crash-1
 ";
-        let crash = Crash::read(
-            output,
-            Path::new("/build/texts"),
-            "exit status: 77".to_owned(),
-        );
+        let program = root().join("target/fuzz/texts");
+        let crash = Crash::read(output, &program, "exit status: 77".to_owned());
         assert!(
             crash
                 .what
                 .ends_with("src/lib.rs:1:2: attempt to add with overflow")
         );
-        assert!(
-            crash.replay.ends_with("fuzz/artifacts/texts/crash-1"),
-            "{}",
-            crash.replay
+        assert_eq!(
+            crash.replay,
+            "target/fuzz/texts fuzz/artifacts/texts/crash-1"
         );
-        let silent = Crash::read("", Path::new("/build/texts"), "signal: 6".to_owned());
+        let silent = Crash::read("", &program, "signal: 6".to_owned());
         assert_eq!(silent.what, "signal: 6");
     }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask verify mutants`: makes small faults in the protocol and in the engine, one at a time,
+//! Makes small faults in the protocol and in the engine, one at a time,
 //! and looks whether a test notices.
 //!
 //! What is examined, and which faults are accepted for which reason, stands in `.cargo/mutants.toml`.
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::process::{cargo, complete, root, run as run_command, succeeds};
 
 /// Runs `cargo mutants` on a copy of the workspace, and installs it if it is missing.
-pub(crate) fn run() -> Result<()> {
+pub(super) fn run() -> Result<()> {
     if !succeeds(&mut cargo(["mutants", "--version"])) {
         run_command(&mut cargo(["install", "cargo-mutants", "--locked"]))?;
     }
