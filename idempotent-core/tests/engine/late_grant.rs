@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use idempotent_core::{
     Ending, Engine, Error, OnAbandoned, OnStoreFailure, Outcome, Provenance, State, StoreError,
