@@ -33,7 +33,7 @@ enum Task {
     Test(test::TestArgs),
     /// Measures the stores side by side against a floor written by hand.
     Bench(bench::BenchArgs),
-    /// Kills, stops, cuts off and restarts on real servers, and explores a model of the protocol.
+    /// Shows that the promises hold: a model, simulations, chaos on real servers, fuzzing, mutants.
     Verify(verify::VerifyArgs),
 }
 

@@ -49,7 +49,7 @@ enum Step {
     Docs,
     /// Run each example program and check what it says.
     Examples,
-    /// Run a few rounds of each kind of chaos, and of the stores that are broken on purpose.
+    /// Verify a little of each kind: the model, schedules, simulations, chaos, broken stores, parsers.
     Verify,
     /// Count the crates that a user has to build.
     Size,
