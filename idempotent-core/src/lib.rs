@@ -196,6 +196,6 @@ pub use self::memory::{MemoryStore, OnFull};
 pub use self::outcome::{OperationError, Outcome, Provenance, Recordable, Reply};
 pub use self::record::{Ending, Payload, Record, State, Step};
 pub use self::store::{
-    Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, Resolution, ResolveError,
-    Statistics, Store, Watch, Watchers,
+    CommitError, Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, RecordsIn,
+    Resolution, ResolveError, Statistics, Store, TransactionalStore, Watch, Watchers,
 };

@@ -17,7 +17,7 @@ use crate::record::Payload;
     label = "the error cannot be written and read back",
     note = "derive `serde::Serialize` and `serde::Deserialize` for it, or choose another `on_error`"
 )]
-pub trait ErrorPolicy<E>: sealed::Sealed {
+pub trait ErrorPolicy<E>: sealed::Sealed + Send + Sync {
     /// What to do about `error`.
     #[doc(hidden)]
     fn decide(&self, error: &E) -> OnError;

@@ -343,7 +343,7 @@ impl<P> Operation<P> {
     }
 
     /// What there is to call, or `None` if it runs without protection.
-    fn prepare(self) -> Result<(Option<Arc<Call>>, P), Error> {
+    pub(crate) fn prepare(self) -> Result<(Option<Arc<Call>>, P), Error> {
         let engine = self.engine.ok_or(Error::NoEngine)?;
         if let Some(site) = self.site {
             site.check()?;
