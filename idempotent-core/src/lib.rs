@@ -182,9 +182,9 @@ mod sync;
 pub use self::clock::{Clock, Timestamp};
 pub use self::codec::{Codec, CodecId, Json};
 pub use self::engine::{
-    Attempt, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, NoKey, Observer, OnAbandoned,
-    OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation, RecordErrors,
-    UnrecordedErrors, Verdict,
+    Attempt, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent, NoKey, Observer,
+    OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation,
+    RecordErrors, UnrecordedErrors, Verdict,
 };
 pub use self::error::{BoxError, Error, StoreError, UnrecordedValue};
 pub use self::fingerprint::{

@@ -76,7 +76,11 @@ mod place;
 mod rows;
 mod schema;
 mod store;
+mod transaction;
 mod writer;
 
 pub use self::options::{Durability, SqliteOptions};
+pub use rusqlite;
+
 pub use self::store::SqliteStore;
+pub use self::transaction::SqliteTransaction;

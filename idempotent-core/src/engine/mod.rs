@@ -36,7 +36,7 @@ pub use self::policy::{
 };
 pub use self::running::Running;
 pub use self::site::Site;
-pub use self::transaction::{Begun, InTransaction, Seat, caught};
+pub use self::transaction::{Begun, InTransaction, Lent, Seat, caught};
 use crate::codec::{Codec, Codecs};
 use crate::lease::Owner;
 use crate::store::{DynStore, Store};

@@ -19,11 +19,16 @@ use crate::store::{CommitError, TransactionalStore};
 /// An operation whose body is to run in an open transaction.
 #[doc(hidden)]
 pub struct InTransaction<'a, S: TransactionalStore, R, P> {
+    pub(super) pending: Pending<'a, S, R, P>,
+    pub(super) transaction: S::Transaction,
+}
+
+/// What is to become of an operation when its body has ended.
+pub(super) struct Pending<'a, S, R, P> {
     pub(super) claimed: Option<Claimed<'a>>,
     pub(super) errors: &'a P,
     pub(super) reply: PhantomData<fn() -> R>,
     pub(super) store: &'a S,
-    pub(super) transaction: S::Transaction,
 }
 
 /// How a transaction has ended.
@@ -34,7 +39,7 @@ pub(super) enum Ended<R> {
     RolledBack(Error),
 }
 
-impl<S, R, P> InTransaction<'_, S, R, P>
+impl<'a, S, R, P> InTransaction<'a, S, R, P>
 where
     S: TransactionalStore,
     R: Reply,
@@ -43,7 +48,7 @@ where
     /// What the body may know of itself.
     #[must_use]
     pub fn attempt(&self) -> Attempt {
-        match &self.claimed {
+        match &self.pending.claimed {
             Some(Claimed { call, grant, .. }) => {
                 Attempt::new(call.key.clone(), Arc::clone(grant), Arc::default())
             }
@@ -58,29 +63,58 @@ where
 
     /// Commits what the body has done, with its result; or rolls it back.
     pub async fn finish(self, ended: Result<R, Panic>) -> R {
-        match self.end(ended).await {
+        let (pending, transaction) = self.split();
+        match pending.end(Ok(transaction), ended).await {
             Ended::Reply(reply) => reply,
             Ended::RolledBack(error) => R::from_result(Err(error.into())),
         }
     }
 
-    pub(super) async fn end(self, ended: Result<R, Panic>) -> Ended<R> {
-        match ended.map(Reply::into_result) {
-            Ok(Ok(value)) => self.end_with(value).await,
-            Ok(Err(error)) => self.end_with_error(error).await,
-            Err(panic) => {
-                self.store.rollback(self.transaction).await;
+    pub(super) fn split(self) -> (Pending<'a, S, R, P>, S::Transaction) {
+        (self.pending, self.transaction)
+    }
+}
+
+impl<S, R, P> Pending<'_, S, R, P>
+where
+    S: TransactionalStore,
+    R: Reply,
+    P: ErrorPolicy<R::Error>,
+{
+    /// Commits what the body has done, with its result; or rolls it back.
+    pub(super) async fn end(
+        self,
+        transaction: Result<S::Transaction, StoreError>,
+        ended: Result<R, Panic>,
+    ) -> Ended<R> {
+        match (ended.map(Reply::into_result), transaction) {
+            (Ok(Ok(value)), Ok(transaction)) => self.end_with(value, transaction).await,
+            (Ok(Ok(_)), Err(source)) => {
+                let store = self.store.name();
+                Ended::RolledBack(Error::RolledBack { store, source })
+            }
+            (Ok(Err(error)), transaction) => {
+                self.roll_back(transaction).await;
+                self.end_with_error(error).await
+            }
+            (Err(panic), transaction) => {
+                self.roll_back(transaction).await;
                 resume_unwind(panic)
             }
         }
     }
 
-    async fn end_with(self, value: R::Value) -> Ended<R> {
+    async fn roll_back(&self, transaction: Result<S::Transaction, StoreError>) {
+        if let Ok(transaction) = transaction {
+            self.store.rollback(transaction).await;
+        }
+    }
+
+    async fn end_with(self, value: R::Value, transaction: S::Transaction) -> Ended<R> {
         let Self {
             claimed,
             errors,
             store,
-            transaction,
             ..
         } = self;
         let Some(claimed) = claimed else {
@@ -111,9 +145,8 @@ where
         }
     }
 
-    /// Rolls back what the body has done, and records its error if that is to be recorded.
+    /// Records an error if that is to be recorded, after all that the body has done was rolled back.
     async fn end_with_error(self, error: R::Error) -> Ended<R> {
-        self.store.rollback(self.transaction).await;
         let Some(claimed) = self.claimed else {
             return Ended::Reply(R::from_result(Err(error)));
         };
@@ -179,7 +212,7 @@ impl Call {
 impl<S: TransactionalStore, R, P> fmt::Debug for InTransaction<'_, S, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InTransaction")
-            .field("claimed", &self.claimed)
+            .field("claimed", &self.pending.claimed)
             .finish_non_exhaustive()
     }
 }

@@ -5,12 +5,16 @@ mod caught;
 mod claim;
 mod commit;
 mod ending;
+mod lent;
 mod seat;
 mod within;
+
+use std::future::Future;
 
 pub use self::caught::caught;
 use self::ending::Ended;
 pub use self::ending::InTransaction;
+pub use self::lent::Lent;
 pub use self::seat::{Begun, Seat};
 use super::{Attempt, ErrorPolicy, Operation};
 use crate::error::Error;
@@ -49,17 +53,18 @@ impl<P> Operation<P> {
     ///
     /// If this is dropped, the transaction is rolled back, unless its commit has begun. Then nobody
     /// knows, and a retry finds out.
-    pub async fn run_in<S, R>(
+    pub async fn run_in<S, R, F>(
         self,
         store: &S,
-        mut body: impl AsyncFnMut(&mut S::Transaction) -> R,
+        mut body: impl FnMut(Lent<S::Transaction>) -> F,
     ) -> R
     where
         S: TransactionalStore,
         R: Reply,
+        F: Future<Output = R>,
         P: ErrorPolicy<R::Error>,
     {
-        self.run_in_with(store, async |transaction, _| body(transaction).await)
+        self.run_in_with(store, |transaction, _| body(transaction))
             .await
     }
 
@@ -72,14 +77,15 @@ impl<P> Operation<P> {
     /// # Cancel safety
     ///
     /// As for [`run_in`](Self::run_in).
-    pub async fn run_in_with<S, R>(
+    pub async fn run_in_with<S, R, F>(
         self,
         store: &S,
-        mut body: impl AsyncFnMut(&mut S::Transaction, Attempt) -> R,
+        mut body: impl FnMut(Lent<S::Transaction>, Attempt) -> F,
     ) -> R
     where
         S: TransactionalStore,
         R: Reply,
+        F: Future<Output = R>,
         P: ErrorPolicy<R::Error>,
     {
         let seat = match self.seat() {
@@ -88,19 +94,19 @@ impl<P> Operation<P> {
         };
         let mut reruns = 0;
         loop {
-            let mut running = match seat.begin(store).await {
+            let running = match seat.begin(store).await {
                 Begun::Return(reply) => return reply,
                 Begun::Run(running) => running,
             };
             let attempt = running.attempt();
-            let ended = caught(body(running.transaction(), attempt)).await;
-            let error = match running.end(ended).await {
+            let (pending, transaction) = running.split();
+            let (lent, lender) = Lent::new(transaction);
+            let ended = caught(body(lent, attempt)).await;
+            let error = match pending.end(lender.back(), ended).await {
                 Ended::Reply(reply) => return reply,
                 Ended::RolledBack(error) => error,
             };
-            if reruns == RERUNS
-                || !matches!(&error, Error::RolledBack { source, .. } if source.is_transient())
-            {
+            if reruns == RERUNS || !is_transient(&error) {
                 return R::from_result(Err(error.into()));
             }
             seat.pause(reruns).await;
@@ -116,4 +122,9 @@ impl<P> Operation<P> {
     {
         Seat::take(self).map_err(|error: Error| R::from_result(Err(error.into())))
     }
+}
+
+/// Whether the same transaction may well be committed if it runs again.
+fn is_transient(error: &Error) -> bool {
+    matches!(error, Error::RolledBack { source, .. } if source.is_transient())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::claim::Asked;
 use super::commit::Claimed;
-use super::ending::InTransaction;
+use super::ending::{InTransaction, Pending};
 use crate::engine::claim::{Call, POLL};
 use crate::engine::flight::{AtStore, Find, Passenger};
 use crate::engine::near_cache::Nearby;
@@ -119,10 +119,12 @@ impl<P: Sync> Seat<P> {
         claimed: Option<Claimed<'a>>,
     ) -> InTransaction<'a, S, R, P> {
         InTransaction {
-            claimed,
-            errors: &self.errors,
-            reply: PhantomData,
-            store,
+            pending: Pending {
+                claimed,
+                errors: &self.errors,
+                reply: PhantomData,
+                store,
+            },
             transaction,
         }
     }

@@ -1,11 +1,13 @@
 //! Operations in a transaction that the caller has opened, and will end.
 
+use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::caught::{Panic, caught};
 use super::claim::Asked;
+use super::lent::Lent;
 use crate::engine::claim::Call;
 use crate::engine::{Attempt, ErrorPolicy, EventKind, Mode, OnConflict, Operation};
 use crate::error::{BoxError, Error, StoreError};
@@ -33,22 +35,23 @@ impl<P> Operation<P> {
     /// # Cancel safety
     ///
     /// Not cancel safe: if this is dropped, roll the transaction back.
-    #[expect(clippy::future_not_send, reason = "it is, if the body is")]
-    pub async fn run_within<S, C: Send, R>(
+    pub async fn run_within<'c, S, C: Send, R, F>(
         self,
         store: &S,
-        connection: &mut C,
-        body: impl AsyncFnOnce(&mut C, Attempt) -> R,
+        connection: &'c mut C,
+        body: impl FnOnce(Lent<&'c mut C>, Attempt) -> F,
     ) -> R
     where
         S: RecordsIn<C>,
         R: Reply,
+        F: Future<Output = R>,
         P: ErrorPolicy<R::Error>,
     {
         let (call, errors) = match self.prepare() {
             Ok((Some(call), errors)) => (call, errors),
             Ok((None, _)) => {
-                let reply = body(connection, Attempt::unprotected(None)).await;
+                let (lent, _) = Lent::new(connection);
+                let reply = body(lent, Attempt::unprotected(None)).await;
                 return told(reply, Provenance::Unprotected);
             }
             Err(error) => return R::from_result(Err(error.into())),
@@ -62,12 +65,17 @@ impl<P> Operation<P> {
             Ok(Asked::Granted(grant)) => {
                 let grant = Arc::new(grant);
                 let attempt = Attempt::new(call.key.clone(), Arc::clone(&grant), Arc::default());
-                let ended = caught(body(connection, attempt)).await;
-                within.end(connection, &grant, &errors, ended).await
+                let (lent, lender) = Lent::new(connection);
+                let ended = caught(body(lent, attempt)).await;
+                match lender.back() {
+                    Ok(connection) => within.end(connection, &grant, &errors, ended).await,
+                    Err(source) => R::from_result(Err(within.rolled_back(source).into())),
+                }
             }
             Ok(Asked::Done(_)) if call.shared().mode == Mode::Shadow => {
                 call.emit(EventKind::WouldReplay, &"");
-                let reply = body(connection, Attempt::unprotected(Some(call.key.clone()))).await;
+                let (lent, _) = Lent::new(connection);
+                let reply = body(lent, Attempt::unprotected(Some(call.key.clone()))).await;
                 told(reply, Provenance::Unprotected)
             }
             Ok(Asked::Done(recorded)) => call.replay(&recorded, &errors),
