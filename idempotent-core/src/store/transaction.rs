@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::StoreError;
@@ -73,6 +74,54 @@ pub trait TransactionalStore: Send + Sync {
     /// the same effect.
     fn rollback(&self, transaction: Self::Transaction) -> impl Future<Output = ()> + Send;
 }
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: TransactionalStore> TransactionalStore for $pointer {
+            type Transaction = S::Transaction;
+
+            fn name(&self) -> &'static str {
+                (**self).name()
+            }
+
+            fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send {
+                (**self).begin()
+            }
+
+            fn claim(
+                &self,
+                key: &Key,
+                request: &ClaimRequest,
+                patience: Duration,
+            ) -> impl Future<Output = Result<(Self::Transaction, Claim), StoreError>> + Send {
+                (**self).claim(key, request, patience)
+            }
+
+            fn complete(
+                &self,
+                transaction: Self::Transaction,
+                key: &Key,
+                grant: &Grant,
+                completion: &Completion,
+            ) -> impl Future<Output = Result<(), CommitError>> + Send {
+                (**self).complete(transaction, key, grant, completion)
+            }
+
+            fn commit(
+                &self,
+                transaction: Self::Transaction,
+            ) -> impl Future<Output = Result<(), CommitError>> + Send {
+                (**self).commit(transaction)
+            }
+
+            fn rollback(&self, transaction: Self::Transaction) -> impl Future<Output = ()> + Send {
+                (**self).rollback(transaction)
+            }
+        }
+    )*};
+}
+
+forward!(&S, Arc<S>);
 
 /// A store that keeps records in a transaction which the caller has opened, on a connection of type `C`.
 ///

@@ -1,0 +1,14 @@
+//! A transaction needs a store that has them.
+
+use idempotency::{Engine, Error, MemoryStore, idempotent};
+
+#[idempotent(key = id, engine = engine, transaction(tx in store))]
+async fn create(engine: &Engine, store: &MemoryStore, id: u64) -> Result<u64, Error> {
+    let _ = tx;
+    Ok(id)
+}
+
+fn main() {
+    let store = MemoryStore::new();
+    let _created = create(&Engine::new(store.clone()), &store, 1);
+}
