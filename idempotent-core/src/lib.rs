@@ -184,7 +184,7 @@ pub use self::codec::{Codec, CodecId, Json};
 pub use self::engine::{
     Attempt, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent, NoKey, Observer,
     OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation,
-    RecordErrors, UnrecordedErrors, Verdict,
+    RecordErrors, RerunErrors, UnrecordedErrors, Verdict,
 };
 pub use self::error::{BoxError, Error, StoreError, UnrecordedValue};
 pub use self::fingerprint::{

@@ -103,10 +103,20 @@ mod sql;
 mod store;
 #[cfg(feature = "tls-rustls")]
 mod tls;
+mod transaction;
 mod value;
 
+#[cfg(feature = "deadpool")]
+pub use deadpool_postgres;
+#[cfg(feature = "sqlx")]
+pub use sqlx;
 pub use tokio_postgres;
 
 pub use self::options::PostgresOptions;
 pub use self::server::{Durability, Server};
 pub use self::store::PostgresStore;
+pub use self::transaction::Isolation;
+#[cfg(feature = "sqlx")]
+pub use self::transaction::SqlxTransactions;
+#[cfg(feature = "deadpool")]
+pub use self::transaction::{PostgresTransaction, PostgresTransactions};

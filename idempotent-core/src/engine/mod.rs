@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::attempt::Attempt;
-pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, UnrecordedErrors};
+pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;

@@ -37,6 +37,8 @@ pub(super) enum Ended<R> {
     Reply(R),
     /// Nothing of it counts, though the body has not asked for that.
     RolledBack(Error),
+    /// The database has given it up in the middle, which the body's error says.
+    GivenUp(R),
 }
 
 impl<'a, S, R, P> InTransaction<'a, S, R, P>
@@ -65,7 +67,7 @@ where
     pub async fn finish(self, ended: Result<R, Panic>) -> R {
         let (pending, transaction) = self.split();
         match pending.end(Ok(transaction), ended).await {
-            Ended::Reply(reply) => reply,
+            Ended::Reply(reply) | Ended::GivenUp(reply) => reply,
             Ended::RolledBack(error) => R::from_result(Err(error.into())),
         }
     }
@@ -147,6 +149,9 @@ where
 
     /// Records an error if that is to be recorded, after all that the body has done was rolled back.
     async fn end_with_error(self, error: R::Error) -> Ended<R> {
+        if self.errors.reruns(&error) {
+            return Ended::GivenUp(R::from_result(Err(error)));
+        }
         let Some(claimed) = self.claimed else {
             return Ended::Reply(R::from_result(Err(error)));
         };

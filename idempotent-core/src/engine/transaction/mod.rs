@@ -33,8 +33,9 @@ impl<P> Operation<P> {
     /// is rolled back by the database.
     ///
     /// `body` runs again, up to five times, if its transaction is rolled back after it has ended, as the
-    /// database does to one of two that do not fit together. So it should do nothing that the
-    /// transaction cannot undo.
+    /// database does to one of two that do not fit together; and if it ends with an error that
+    /// [`rerun_if`](Self::rerun_if) knows as such. So it should do nothing that the transaction cannot
+    /// undo.
     ///
     /// The policies of [`Engine`](crate::Engine) and operation mean what they mean elsewhere, but for
     /// this:
@@ -102,12 +103,13 @@ impl<P> Operation<P> {
             let (pending, transaction) = running.split();
             let (lent, lender) = Lent::new(transaction);
             let ended = caught(body(lent, attempt)).await;
-            let error = match pending.end(lender.back(), ended).await {
+            match pending.end(lender.back(), ended).await {
                 Ended::Reply(reply) => return reply,
-                Ended::RolledBack(error) => error,
-            };
-            if reruns == RERUNS || !is_transient(&error) {
-                return R::from_result(Err(error.into()));
+                Ended::GivenUp(reply) if reruns == RERUNS => return reply,
+                Ended::RolledBack(error) if reruns == RERUNS || !is_transient(&error) => {
+                    return R::from_result(Err(error.into()));
+                }
+                Ended::GivenUp(_) | Ended::RolledBack(_) => {}
             }
             seat.pause(reruns).await;
             reruns += 1;
