@@ -39,8 +39,7 @@ use crate::value::Value;
 ///     Postgres(#[from] tokio_postgres::Error),
 /// }
 ///
-/// # async fn create(pool: Pool) -> Result<(), Failure> {
-/// let store = PostgresStore::connect("postgres://app@localhost/shop").await.map_err(Error::from)?;
+/// # async fn create(store: PostgresStore, pool: Pool) -> Result<(), Failure> {
 /// let orders = store.transactions(pool);
 /// let engine = Engine::new(store);
 /// let operation = engine.operation("orders.create").key("order-17");

@@ -31,8 +31,7 @@ use crate::value::{Cell, Cells, OtherType, Value};
 ///     Sqlx(#[from] sqlx::Error),
 /// }
 ///
-/// # async fn create(pool: PgPool) -> Result<(), Failure> {
-/// let store = PostgresStore::connect("postgres://app@localhost/shop").await.map_err(Error::from)?;
+/// # async fn create(store: PostgresStore, pool: PgPool) -> Result<(), Failure> {
 /// let orders = store.sqlx_transactions(pool);
 /// let engine = Engine::new(store);
 /// let operation = engine.operation("orders.create").key("order-17");
