@@ -131,7 +131,7 @@ fn answer(operation: &Operation, future: &impl ToTokens) -> TokenStream {
 //             let reply = match Seat::begin(&seat, &self.store).await {
 //                 Begun::Return(reply) => reply,
 //                 Begun::Run(mut running) => {
-//                     let tx = running.transaction();
+//                     let tx = InTransaction::transaction(&mut running);
 //                     let ended = caught(async move { body }).await;
 //                     InTransaction::finish(running, ended).await
 //                 }
@@ -151,6 +151,9 @@ fn answer_in(
     let private_at_store = self::private(operation, at_store);
     let store = reference(store);
     let begin = quote_spanned!(at_store=> #private_at_store::Seat::begin(&__seat, #store).await);
+    let open =
+        quote_spanned!(at_store=> #private_at_store::InTransaction::transaction(&mut __running));
+    let finish = quote_spanned!(at_store=> #private_at_store::InTransaction::finish(__running, __ended).await);
     let ctx = operation.ctx.as_ref();
     let ctx = ctx.map(|ctx| quote_spanned!(span=> let #ctx = __running.attempt();));
     quote_spanned! {span=>
@@ -161,9 +164,9 @@ fn answer_in(
                     #private::Begun::Return(__reply) => __reply,
                     #private::Begun::Run(mut __running) => {
                         #ctx
-                        let #name = __running.transaction();
+                        let #name = #open;
                         let __ended = #private::caught(#future).await;
-                        #private::InTransaction::finish(__running, __ended).await
+                        #finish
                     }
                 };
                 __reply

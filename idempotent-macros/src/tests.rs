@@ -133,7 +133,7 @@ fn a_transaction() {
                             Begun::Return(__reply) => __reply,
                             Begun::Run(mut __running) => {
                                 let run = __running.attempt();
-                                let tx = __running.transaction();
+                                let tx = InTransaction::transaction(&mut __running);
                                 let __ended = caught(async move {
                                         if let core::option::Option::Some(__never) = core::option::Option::<
                                             Result<(), Error>,

@@ -10,5 +10,6 @@ async fn create(engine: &Engine, store: &MemoryStore, id: u64) -> Result<u64, Er
 
 fn main() {
     let store = MemoryStore::new();
-    let _created = create(&Engine::new(store.clone()), &store, 1);
+    let engine = Engine::new(store.clone());
+    let _created = create(&engine, &store, 1);
 }

@@ -18,9 +18,9 @@ use crate::store::{CommitError, TransactionalStore};
 
 /// An operation whose body is to run in an open transaction.
 #[doc(hidden)]
-pub struct InTransaction<'a, S: TransactionalStore, R, P> {
+pub struct InTransaction<'a, S, T, R, P> {
     pub(super) pending: Pending<'a, S, R, P>,
-    pub(super) transaction: S::Transaction,
+    pub(super) transaction: T,
 }
 
 /// What is to become of an operation when its body has ended.
@@ -41,7 +41,7 @@ pub(super) enum Ended<R> {
     GivenUp(R),
 }
 
-impl<'a, S, R, P> InTransaction<'a, S, R, P>
+impl<'a, S, R, P> InTransaction<'a, S, S::Transaction, R, P>
 where
     S: TransactionalStore,
     R: Reply,
@@ -214,7 +214,7 @@ impl Call {
     }
 }
 
-impl<S: TransactionalStore, R, P> fmt::Debug for InTransaction<'_, S, R, P> {
+impl<S, T, R, P> fmt::Debug for InTransaction<'_, S, T, R, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InTransaction")
             .field("claimed", &self.pending.claimed)

@@ -43,12 +43,16 @@ struct Place {
     clippy::exhaustive_enums,
     reason = "the attribute's expansion matches on it"
 )]
-pub enum Begun<'a, S: TransactionalStore, R, P> {
+pub enum Begun<R, T> {
     /// A replay, or an error: return it.
     Return(R),
     /// The body is to run.
-    Run(InTransaction<'a, S, R, P>),
+    Run(T),
 }
+
+/// A call whose body is to run in a transaction of `S`, if it is to run.
+type BegunIn<'a, S, R, P> =
+    Begun<R, InTransaction<'a, S, <S as TransactionalStore>::Transaction, R, P>>;
 
 /// What there is for a caller, before the operation's body.
 enum Found<'a, T> {
@@ -70,7 +74,7 @@ impl<P: Sync> Seat<P> {
 
     /// Opens a transaction of `store`, and claims the key in it.
     #[doc(hidden)]
-    pub async fn begin<'a, S, R>(&'a self, store: &'a S) -> Begun<'a, S, R, P>
+    pub async fn begin<'a, S, R>(&'a self, store: &'a S) -> BegunIn<'a, S, R, P>
     where
         S: TransactionalStore,
         R: Reply,
@@ -98,7 +102,7 @@ impl<P: Sync> Seat<P> {
         }
     }
 
-    async fn begin_unprotected<'a, S, R>(&'a self, store: &'a S) -> Begun<'a, S, R, P>
+    async fn begin_unprotected<'a, S, R>(&'a self, store: &'a S) -> BegunIn<'a, S, R, P>
     where
         S: TransactionalStore,
         R: Reply,
@@ -117,7 +121,7 @@ impl<P: Sync> Seat<P> {
         store: &'a S,
         transaction: S::Transaction,
         claimed: Option<Claimed<'a>>,
-    ) -> InTransaction<'a, S, R, P> {
+    ) -> InTransaction<'a, S, S::Transaction, R, P> {
         InTransaction {
             pending: Pending {
                 claimed,
