@@ -25,6 +25,8 @@ pub(crate) enum Section {
     Redis,
     /// The store in a file of `SQLite`'s, on a disk.
     Sqlite,
+    /// Rows and record in one transaction, in a file and on a PostgreSQL server of its own.
+    Transactions,
     /// What the attribute costs the compiler.
     Expansion,
 }

@@ -13,6 +13,7 @@ mod redis;
 mod rounds;
 mod sqlite;
 mod table;
+mod transactions;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ fn run(args: &Args) -> Result<Table> {
             Section::Memory => memory::measure(args, &progress, &mut table)?,
             Section::Redis => redis::measure(args, &progress, &mut table)?,
             Section::Sqlite => sqlite::measure(args, &progress, &mut table)?,
+            Section::Transactions => transactions::measure(args, &progress, &mut table)?,
             Section::Expansion => expansion::measure(args, &progress, &mut table)?,
         }
     }

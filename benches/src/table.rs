@@ -23,6 +23,8 @@ pub(crate) struct Row {
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unit {
+    /// So many of something.
+    Count,
     /// Nanoseconds for each call.
     Time,
     /// Calls in a second.
@@ -103,6 +105,7 @@ impl Unit {
             Self::Time if figure < 1e9 => format!("{:.2} ms", figure / 1e6),
             Self::Time => format!("{:.2} s", figure / 1e9),
             Self::Rate => format!("{figure:.0}/s"),
+            Self::Count => format!("{figure:.2}"),
             Self::Times => format!("{figure:.2} x"),
         }
     }

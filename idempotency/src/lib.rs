@@ -60,7 +60,8 @@
 //! A function that dies in the middle may have had its effect. What the next call does then is a
 //! choice ([`OnAbandoned`]): it runs again (at least once, the default), it refuses (at most once),
 //! or it asks. Exactly once needs a downstream that deduplicates by a key of its own, for which
-//! [`Attempt::key_for`] gives a stable one.
+//! [`Attempt::key_for`] gives a stable one; or an effect in the store's own database, in the same
+//! [transaction](transactions).
 //!
 //! An `Err` is not recorded unless [`on_error`](macro@idempotent#arguments) says so: a retry runs
 //! again.
@@ -82,14 +83,19 @@
 //!
 //! | feature | default | what for |
 //! | --- | --- | --- |
+//! | `deadpool` | | transactions of `tokio-postgres` on the PostgreSQL store, from a pool of `deadpool-postgres` |
 //! | `macros` | yes | the attribute [`idempotent`](macro@idempotent) |
 //! | `metrics` | | counts events with the `metrics` facade |
 //! | `postgres` | | the PostgreSQL store |
 //! | `redis` | | the Redis and Valkey store |
 //! | `sqlite` | | the embedded durable store: one file, no set-up |
+//! | `sqlx` | | transactions of `sqlx` on the PostgreSQL store; needs Rust 1.94 |
 //! | `uuid` | | keys that are `uuid::Uuid` |
 
 #![cfg_attr(docsrs_idempotency, feature(doc_cfg))]
+
+#[doc = include_str!("transactions.md")]
+pub mod transactions {}
 
 #[doc(inline)]
 pub use idempotent_core::*;

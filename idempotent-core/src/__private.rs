@@ -5,8 +5,8 @@ pub use ::core;
 use std::sync::Arc;
 
 pub use crate::engine::{
-    AllCodecs, Attempt, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure,
-    OnUnrecorded, Operation, Running, Site, Start, Verdict,
+    AllCodecs, Attempt, Begun, InTransaction, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic,
+    OnStoreFailure, OnUnrecorded, Operation, Running, Seat, Site, Start, Verdict, caught,
 };
 use crate::engine::{Engine, NoKey};
 pub use crate::key::KeyTemplate;

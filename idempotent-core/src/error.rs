@@ -29,6 +29,19 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The store was lost in the middle of a commit, and did not come back in time to say what it did.
+    /// A retry with the same key finds out: it gets the result, or runs.
+    #[error(
+        "nobody knows whether the {store} store has committed; retry with the same key to find out"
+    )]
+    CommitUnknown {
+        /// Which store.
+        store: &'static str,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+
     /// What is stored under the key is not a record, or a damaged one. It is left as it is, and the
     /// operation does not run. Have somebody look at it.
     #[error("what is stored under the key is not a readable record; inspect it before deleting it")]
@@ -105,6 +118,18 @@ pub enum Error {
     #[error("the operation has finished, but its result was not kept")]
     ResultUnavailable,
 
+    /// The transaction was rolled back, and nothing that the operation did in it counts: the store
+    /// failed, the result could not be recorded, or a statement had failed whose error the operation
+    /// did not return. In a transaction of the caller's own, it is the caller who must roll back.
+    #[error("the {store} store rolled the operation's transaction back; nothing of it counts")]
+    RolledBack {
+        /// Which store.
+        store: &'static str,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+
     /// The store failed before the operation ran.
     #[error("the {store} store failed before the operation ran; it is safe to retry")]
     Store {
@@ -134,11 +159,12 @@ impl Error {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::InProgress { .. }
+            Self::CommitUnknown { .. }
+            | Self::InProgress { .. }
             | Self::LeaseLost { .. }
             | Self::Randomness(_)
             | Self::Unrecorded { .. } => true,
-            Self::Store { source, .. } => source.is_transient(),
+            Self::RolledBack { source, .. } | Self::Store { source, .. } => source.is_transient(),
             Self::Corrupt(_)
             | Self::DuplicateScope { .. }
             | Self::Fingerprint(_)

@@ -182,9 +182,9 @@ mod sync;
 pub use self::clock::{Clock, Timestamp};
 pub use self::codec::{Codec, CodecId, Json};
 pub use self::engine::{
-    Attempt, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, NoKey, Observer, OnAbandoned,
-    OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation, RecordErrors,
-    UnrecordedErrors, Verdict,
+    Attempt, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent, NoKey, Observer,
+    OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation,
+    RecordErrors, RerunErrors, UnrecordedErrors, Verdict,
 };
 pub use self::error::{BoxError, Error, StoreError, UnrecordedValue};
 pub use self::fingerprint::{
@@ -196,6 +196,6 @@ pub use self::memory::{MemoryStore, OnFull};
 pub use self::outcome::{OperationError, Outcome, Provenance, Recordable, Reply};
 pub use self::record::{Ending, Payload, Record, State, Step};
 pub use self::store::{
-    Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, Resolution, ResolveError,
-    Statistics, Store, Watch, Watchers,
+    CommitError, Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, RecordsIn,
+    Resolution, ResolveError, Statistics, Store, TransactionalStore, Watch, Watchers,
 };

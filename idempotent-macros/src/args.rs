@@ -7,9 +7,10 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Expr, Path, Result, Token, parenthesized, token};
 
 use crate::suggest;
+use crate::transaction::Transaction;
 
 /// The names of the arguments, in the order of the documentation.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "key",
     "ttl",
     "scope",
@@ -25,6 +26,7 @@ const NAMES: [&str; 15] = [
     "on_store_failure",
     "on_unrecorded",
     "ctx",
+    "transaction",
 ];
 
 /// The arguments of the attribute, each given at most once.
@@ -48,6 +50,7 @@ pub(crate) struct Args {
     pub(crate) on_store_failure: Option<Arg<Expr>>,
     pub(crate) on_unrecorded: Option<Arg<Expr>>,
     pub(crate) ctx: Option<Arg<Ident>>,
+    pub(crate) transaction: Option<Arg<Transaction>>,
     pub(crate) krate: Option<Arg<Path>>,
 }
 
@@ -92,6 +95,7 @@ impl Args {
             "on_store_failure" => set_once(&mut self.on_store_failure, name, input, expression),
             "on_unrecorded" => set_once(&mut self.on_unrecorded, name, input, expression),
             "ctx" => set_once(&mut self.ctx, name, input, assigned),
+            "transaction" => set_once(&mut self.transaction, name, input, opened),
             "crate" => set_once(&mut self.krate, name, input, assigned),
             _ => Err(suggest::unknown("argument", &name, &NAMES)),
         }
@@ -156,6 +160,19 @@ fn listed(name: &Ident, input: ParseStream<'_>) -> Result<List> {
     content.parse_terminated(Ident::parse_any, Token![,])
 }
 
+/// Parses `(tx in store)`.
+fn opened(name: &Ident, input: ParseStream<'_>) -> Result<Transaction> {
+    if !input.peek(token::Paren) {
+        return Err(Error::new(
+            name.span(),
+            format!("`{name}` takes a name and a store, as in `{name}(tx in self.store)`"),
+        ));
+    }
+    let content;
+    parenthesized!(content in input);
+    content.parse()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Args, NAMES};
@@ -163,10 +180,10 @@ mod tests {
     #[test]
     fn every_name_that_is_suggested_is_accepted() {
         for name in NAMES {
-            let args = if name == "skip" {
-                "skip(a)".to_owned()
-            } else {
-                format!("{name} = a")
+            let args = match name {
+                "skip" => "skip(a)".to_owned(),
+                "transaction" => "transaction(a in b)".to_owned(),
+                name => format!("{name} = a"),
             };
             syn::parse_str::<Args>(&args).unwrap_or_else(|error| panic!("{name}: {error}"));
         }

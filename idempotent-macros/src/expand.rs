@@ -14,6 +14,7 @@ use crate::operation::Operation;
 use crate::policy::Setting;
 use crate::shape::Kind;
 use crate::template::{Part, Template};
+use crate::transaction::Transaction;
 
 // Input:
 //     #[idempotent(key = order.id, ttl = "24h", engine = self.engine)]
@@ -107,6 +108,9 @@ fn run(operation: &Operation, future: &impl ToTokens) -> TokenStream {
 fn answer(operation: &Operation, future: &impl ToTokens) -> TokenStream {
     let span = generated_at(operation.shape.reply.span());
     let private = private(operation, span);
+    if let Some(transaction) = &operation.transaction {
+        return answer_in(operation, transaction, future, span);
+    }
     let begin = begin(operation, span);
     let mut finish = finish(operation, future, span);
     if let Some(ctx) = &operation.ctx {
@@ -116,6 +120,57 @@ fn answer(operation: &Operation, future: &impl ToTokens) -> TokenStream {
         match #begin {
             #private::Start::Return(__reply) => __reply,
             #private::Start::Run(__running) => #finish,
+        }
+    }
+}
+
+// Output:
+//     match Operation::seat(operation) {
+//         Err(reply) => reply,
+//         Ok(seat) => {
+//             let reply = match Seat::begin(&seat, &self.store).await {
+//                 Begun::Return(reply) => reply,
+//                 Begun::Run(mut running) => {
+//                     let tx = InTransaction::transaction(&mut running);
+//                     let ended = caught(async move { body }).await;
+//                     InTransaction::finish(running, ended).await
+//                 }
+//             };
+//             reply
+//         }
+//     }
+fn answer_in(
+    operation: &Operation,
+    Transaction { name, store }: &Transaction,
+    future: &impl ToTokens,
+    span: Span,
+) -> TokenStream {
+    let private = private(operation, span);
+    // A store without transactions is reported where it stands.
+    let at_store = generated_at(store.span());
+    let private_at_store = self::private(operation, at_store);
+    let store = reference(store);
+    let begin = quote_spanned!(at_store=> #private_at_store::Seat::begin(&__seat, #store).await);
+    let open =
+        quote_spanned!(at_store=> #private_at_store::InTransaction::transaction(&mut __running));
+    let finish = quote_spanned!(at_store=> #private_at_store::InTransaction::finish(__running, __ended).await);
+    let ctx = operation.ctx.as_ref();
+    let ctx = ctx.map(|ctx| quote_spanned!(span=> let #ctx = __running.attempt();));
+    quote_spanned! {span=>
+        match #private::Operation::seat(__operation) {
+            #private::core::result::Result::Err(__reply) => __reply,
+            #private::core::result::Result::Ok(__seat) => {
+                let __reply = match #begin {
+                    #private::Begun::Return(__reply) => __reply,
+                    #private::Begun::Run(mut __running) => {
+                        #ctx
+                        let #name = #open;
+                        let __ended = #private::caught(#future).await;
+                        #finish
+                    }
+                };
+                __reply
+            }
         }
     }
 }

@@ -19,19 +19,19 @@ pub(crate) enum Fingerprint {
 
 impl Fingerprint {
     /// Understands both arguments for a function that takes `names`, of which the fingerprint never
-    /// contains `engine`.
+    /// contains `owners`: those of the engine and of the store.
     pub(crate) fn new(
         value: Option<Arg<Expr>>,
         skip: Option<Arg<List>>,
         names: &[Ident],
-        engine: Option<&Ident>,
+        owners: &[&Ident],
     ) -> Result<Self> {
         let Some(value) = value else {
             let skipped = skip
                 .map(|skip| checked(skip, names))
                 .transpose()?
                 .unwrap_or_default();
-            let left_out = |name: &Ident| skipped.contains(name) || engine == Some(name);
+            let left_out = |name: &Ident| skipped.contains(name) || owners.contains(&name);
             let names = names.iter().filter(|name| !left_out(name));
             let names: Vec<_> = names.cloned().collect();
             return Ok(if names.is_empty() {

@@ -24,6 +24,7 @@ mod template;
 
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use proc_macro2::TokenStream;
 use syn::Result;

@@ -11,6 +11,7 @@ use crate::key::Key;
 use crate::names::Names;
 use crate::policy::{self, Setting};
 use crate::shape::Shape;
+use crate::transaction::{self, Transaction};
 
 /// A valid idempotent function.
 pub(crate) struct Operation {
@@ -30,6 +31,8 @@ pub(crate) struct Operation {
     pub(crate) settings: Vec<Setting>,
     /// The name under which the body sees its attempt.
     pub(crate) ctx: Option<Ident>,
+    /// The transaction that the body runs in.
+    pub(crate) transaction: Option<Transaction>,
     /// The arguments that the body may change.
     pub(crate) changed: Vec<Ident>,
 }
@@ -48,12 +51,19 @@ impl Operation {
         let shape = errors.note(Shape::find(&sig, &body));
         let names = Names::new(&sig, shape.as_ref().ok().and_then(Shape::boxed));
         let settings = policy::settings(&args);
+        _ = errors.note(transaction::check(&args, &names.all));
         let key = errors.note(Key::new(args.key, &sig.ident));
         let scope = errors.note(args.scope.map(scope).transpose());
         let ctx = errors.note(args.ctx.map(|arg| ctx(arg, &names.all)).transpose());
         let engine = args.engine.map(|arg| arg.value);
-        let owner = engine.as_ref().and_then(root);
-        let fingerprint = Fingerprint::new(args.fingerprint, args.skip, &names.all, owner);
+        let transaction = args.transaction.map(|arg| arg.value);
+        let store = transaction.as_ref().map(|transaction| &transaction.store);
+        let owners: Vec<_> = [engine.as_ref(), store]
+            .into_iter()
+            .flatten()
+            .filter_map(root)
+            .collect();
+        let fingerprint = Fingerprint::new(args.fingerprint, args.skip, &names.all, &owners);
         let fingerprint = errors.note(fingerprint);
         let settings = errors.note(settings);
         errors.finish()?;
@@ -71,6 +81,7 @@ impl Operation {
             fingerprint: fingerprint?,
             settings: settings?,
             ctx: ctx?,
+            transaction,
             changed: names.changed,
         })
     }

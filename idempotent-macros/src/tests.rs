@@ -105,6 +105,55 @@ fn a_method_with_patterns() {
     );
 }
 
+/// The body writes through a transaction, and the store that opens it is no part of the fingerprint.
+#[test]
+fn a_transaction() {
+    check(
+        quote!(
+            key = id,
+            engine = self.engine,
+            ctx = run,
+            transaction(tx in store)
+        ),
+        &quote! {
+            async fn create(&self, store: &Store, id: u64) -> Result<(), Error> {
+                tx.insert(id, run.number()).await
+            }
+        },
+        &expect![[r#"
+            async fn create(&self, store: &Store, id: u64) -> Result<(), Error> {
+                static __SITE: Site = Site::new(core::concat!(core::module_path!(), "::create"));
+                let __operation = operation(engine(&self.engine), &__SITE)
+                    .key_ref(&id)
+                    .fingerprint_args(|__args| __args.arg("id", &id));
+                match Operation::seat(__operation) {
+                    core::result::Result::Err(__reply) => __reply,
+                    core::result::Result::Ok(__seat) => {
+                        let __reply = match Seat::begin(&__seat, &store).await {
+                            Begun::Return(__reply) => __reply,
+                            Begun::Run(mut __running) => {
+                                let run = __running.attempt();
+                                let tx = InTransaction::transaction(&mut __running);
+                                let __ended = caught(async move {
+                                        if let core::option::Option::Some(__never) = core::option::Option::<
+                                            Result<(), Error>,
+                                        >::None {
+                                            return __never;
+                                        }
+                                        tx.insert(id, run.number()).await
+                                    })
+                                    .await;
+                                InTransaction::finish(__running, __ended).await
+                            }
+                        };
+                        __reply
+                    }
+                }
+            }
+        "#]],
+    );
+}
+
 /// Everything that can be said.
 #[test]
 fn every_policy() {

@@ -22,6 +22,9 @@ pub(crate) enum Error {
     #[error("the tables have version {found}, and this program needs {needed}")]
     OldTable { found: usize, needed: usize },
 
+    #[error("the claim is not in this transaction any more; leave its end to the one who began it")]
+    Ended,
+
     #[error("a duration or a time is too long for PostgreSQL to keep")]
     OutOfRange,
 
@@ -34,6 +37,9 @@ pub(crate) enum Error {
     #[error("the protocol answered another question")]
     OtherReply,
 
+    #[error("the pool gave no connection")]
+    Pool(#[source] Arc<dyn error::Error + Send + Sync>),
+
     #[error("the server refused or failed")]
     Query(#[source] Arc<tokio_postgres::Error>),
 
@@ -45,6 +51,10 @@ pub(crate) enum Error {
 
     #[error("the server is a standby, and cannot write")]
     Standby,
+
+    #[cfg(feature = "sqlx")]
+    #[error("the server refused or failed")]
+    Sqlx(#[source] Arc<sqlx::Error>),
 
     #[error("the server did not answer in time")]
     Timeout,
@@ -85,9 +95,12 @@ impl Error {
         Self::Connecting(Arc::new(error))
     }
 
-    fn code(&self) -> Option<&SqlState> {
+    /// The server's word for what went wrong, if it was the server's.
+    pub(crate) fn code(&self) -> Option<&str> {
         match self {
-            Self::Connecting(source) | Self::Query(source) => source.code(),
+            Self::Connecting(source) | Self::Query(source) => source.code().map(SqlState::code),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx(source) => sqlx_code(source),
             _ => None,
         }
     }
@@ -104,6 +117,14 @@ impl Error {
                         .code()
                         .is_some_and(|code| code.code().starts_with("57P"))
             }
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx(source) => match sqlx_code(source) {
+                Some(code) => code.starts_with("57P"),
+                None => matches!(
+                    **source,
+                    sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed
+                ),
+            },
             _ => false,
         }
     }
@@ -112,18 +133,35 @@ impl Error {
     pub(crate) fn spoils_connection(&self) -> bool {
         let code = self.code();
         matches!(self, Self::Timeout)
-            || code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+            || code == Some(SqlState::READ_ONLY_SQL_TRANSACTION.code())
             // A prepared statement whose table has been changed.
-            || code == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+            || code == Some(SqlState::FEATURE_NOT_SUPPORTED.code())
     }
 
     /// Whether the server gave the statement up, and it has to be judged and run again.
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(code) if *code == SqlState::T_R_SERIALIZATION_FAILURE
-                || *code == SqlState::T_R_DEADLOCK_DETECTED
-        )
+        let code = self.code();
+        code == Some(SqlState::T_R_SERIALIZATION_FAILURE.code())
+            || code == Some(SqlState::T_R_DEADLOCK_DETECTED.code())
+    }
+
+    /// Whether another transaction had the record for too long.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        self.code() == Some(SqlState::LOCK_NOT_AVAILABLE.code())
+    }
+}
+
+#[cfg(feature = "sqlx")]
+fn sqlx_code(error: &sqlx::Error) -> Option<&str> {
+    let error = error.as_database_error()?;
+    let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    Some(error.code())
+}
+
+#[cfg(feature = "sqlx")]
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Sqlx(Arc::new(source))
     }
 }
 
@@ -144,7 +182,9 @@ impl From<tokio_postgres::Error> for Error {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match &error {
-            Error::Contended | Error::Standby | Error::Timeout => Self::Unavailable(error.into()),
+            Error::Contended | Error::Pool(_) | Error::Standby | Error::Timeout => {
+                Self::Unavailable(error.into())
+            }
             Error::Damaged { .. } => Self::Corrupt(error.into()),
             Error::NewerRow(format) => Self::Incompatible {
                 format: format.to_string(),
@@ -153,12 +193,15 @@ impl From<Error> for StoreError {
                 format: format!("table version {version}"),
             },
             Error::OldTable { .. } | Error::Refused(_) => Self::Misconfigured(error.into()),
-            Error::OtherReply | Error::OutOfRange | Error::Reply => Self::Backend(error.into()),
-            Error::Connecting(source) => match source.code() {
-                None => Self::Unavailable(error.into()),
-                Some(code) => by_code(code)(error.into()),
-            },
-            Error::Query(source) => match source.code() {
+            Error::Ended | Error::OtherReply | Error::OutOfRange | Error::Reply => {
+                Self::Backend(error.into())
+            }
+            Error::Connecting(_) if error.code().is_none() => Self::Unavailable(error.into()),
+            #[cfg(feature = "sqlx")]
+            Error::Sqlx(source) if matches!(**source, sqlx::Error::PoolTimedOut) => {
+                Self::Unavailable(error.into())
+            }
+            _ => match error.code() {
                 None if error.is_lost() => Self::Unavailable(error.into()),
                 None => Self::Backend(error.into()),
                 Some(code) => by_code(code)(error.into()),
@@ -168,8 +211,8 @@ impl From<Error> for StoreError {
 }
 
 /// What an SQLSTATE means. Its first two characters are its class.
-fn by_code(code: &SqlState) -> fn(BoxError) -> StoreError {
-    match code.code() {
+fn by_code(code: &str) -> fn(BoxError) -> StoreError {
+    match code {
         "53100" => StoreError::Full,
         // Connection, serialization, read-only after a failover, resources, locks, operators, disks.
         "0A000" | "25006" | "55P03" => StoreError::Unavailable,

@@ -38,8 +38,8 @@
 //! # What is not
 //!
 //! - An effect outside of the store happens at least once, or at most once, as for every store: see
-//!   `idempotent-core`. Your own writes to the same database are outside too: they have their own
-//!   transaction.
+//!   `idempotent-core`. So does one in the same database, unless it is in a transaction that holds the
+//!   record too: see [`RecordsIn`](idempotent_core::RecordsIn) and the features below.
 //! - A failover to a standby that had not received everything forgets what it had not, which would
 //!   run again. `synchronous_standby_names` prevents it.
 //! - Nothing purges by itself: [`Inspect::purge`](idempotent_core::Inspect::purge) removes expired
@@ -79,9 +79,11 @@
 //!
 //! | feature | what it brings |
 //! | --- | --- |
+//! | `deadpool` | `PostgresStore::transactions`: transactions of `tokio-postgres`, from a pool of `deadpool-postgres` |
+//! | `sqlx` | `PostgresStore::sqlx_transactions`: transactions of `sqlx`; needs Rust 1.94 |
 //! | `tls-rustls` | `sslmode=require` by rustls, with the platform's certificates; the application installs a crypto provider |
 //!
-//! It is not on by default. For other TLS, pass a connector to [`PostgresOptions::connect_with`].
+//! None is on by default. For other TLS, pass a connector to [`PostgresOptions::connect_with`].
 
 #![cfg_attr(docsrs_idempotency, feature(doc_cfg))]
 
@@ -103,10 +105,20 @@ mod sql;
 mod store;
 #[cfg(feature = "tls-rustls")]
 mod tls;
+mod transaction;
 mod value;
 
+#[cfg(feature = "deadpool")]
+pub use deadpool_postgres;
+#[cfg(feature = "sqlx")]
+pub use sqlx;
 pub use tokio_postgres;
 
 pub use self::options::PostgresOptions;
 pub use self::server::{Durability, Server};
 pub use self::store::PostgresStore;
+pub use self::transaction::Isolation;
+#[cfg(feature = "sqlx")]
+pub use self::transaction::SqlxTransactions;
+#[cfg(feature = "deadpool")]
+pub use self::transaction::{PostgresTransaction, PostgresTransactions};

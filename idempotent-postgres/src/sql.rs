@@ -31,6 +31,8 @@ impl Verb {
 #[derive(Debug)]
 pub(crate) struct Sql {
     verbs: [String; Verb::COUNT],
+    pub(crate) claim_within: String,
+    pub(crate) complete_within: String,
     pub(crate) count: String,
     pub(crate) list: String,
     pub(crate) purge: String,
@@ -59,6 +61,8 @@ impl Sql {
         }
         Self {
             verbs,
+            claim_within: names.claim_within(),
+            complete_within: names.complete_within(),
             count: names.count(),
             list: names.list(),
             purge: names.purge(),
@@ -103,6 +107,56 @@ impl Names {
                FROM n LEFT JOIN added ON true LEFT JOIN r ON true",
             read = read(),
             steps = self.steps("true"),
+        )
+    }
+
+    /// Like [`claim`](Self::claim), in a transaction that others may hold up. They are waited for as
+    /// long as `$7` says, in the words of `lock_timeout`, which is then again what it was.
+    ///
+    /// The clock is read after the timeout was set, the record is inserted with that time, and the last
+    /// column is computed when the row is sent, which is after that.
+    fn claim_within(&self) -> String {
+        let Self { record, .. } = self;
+        let columns = COLUMNS.join(", ");
+        format!(
+            "WITH t AS MATERIALIZED (
+                 SELECT current_setting('lock_timeout') AS before,
+                        set_config('lock_timeout', $7, true) AS ours),
+             n AS MATERIALIZED (SELECT {CLOCK} AS now FROM t),
+             r AS MATERIALIZED (SELECT * FROM {record} WHERE key = $1),
+             added AS (
+                 INSERT INTO {record} ({columns}, version)
+                 SELECT $1, {FORMAT}, 'P', $2, n.now, 1, 0, NULL, NULL, $4, $3, n.now, $5,
+                        n.now + $6, 0, false, 0, NULL, 0, '', n.now
+                   FROM n WHERE NOT EXISTS (SELECT FROM r)
+                 ON CONFLICT (key) DO NOTHING RETURNING fence)
+             SELECT n.now, {read}, {steps}, added.fence, set_config('lock_timeout', t.before, true)
+               FROM n CROSS JOIN t LEFT JOIN added ON true LEFT JOIN r ON true",
+            read = read(),
+            steps = self.steps("true"),
+        )
+    }
+
+    /// Completes the record whose claim is in the same transaction: `$1` to `$7` as for
+    /// [`complete`](Self::complete), `$8` is what to tell those who wait. If it is not there, this fails,
+    /// and with it the transaction: a `COMMIT` that has been sent already rolls back then.
+    fn complete_within(&self) -> String {
+        let Self { record, step, .. } = self;
+        format!(
+            "WITH done AS (
+                 UPDATE {record} r SET state = $4, ending = NULL, codec = $5, result = $6,
+                        completed_at = n.now, expires_at = n.now + $7, steps = 0, waiter = false,
+                        version = r.version + 1
+                   FROM (SELECT {CLOCK} AS now) n, {record} b
+                  WHERE r.key = $1 AND r.owner = $2 AND r.fence = $3 AND r.format = {FORMAT}
+                    AND r.state = 'P' AND b.key = r.key
+                 RETURNING b.waiter, b.steps),
+             removed AS (
+                 DELETE FROM {step} s USING done WHERE done.steps > 0 AND s.key = $1)
+             SELECT 1 / count(*),
+                    CASE WHEN bool_or(waiter) THEN pg_notify('{channel}', $8) END
+               FROM done",
+            channel = self.channel,
         )
     }
 

@@ -249,6 +249,6 @@ impl Store for PostgresStore {
     }
 }
 
-fn micros(duration: Duration) -> Result<i64, Error> {
+pub(crate) fn micros(duration: Duration) -> Result<i64, Error> {
     number(duration.as_micros())
 }

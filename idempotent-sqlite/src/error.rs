@@ -26,6 +26,14 @@ pub(crate) enum Error {
     #[error("the row has format {0}; upgrade this program to read it")]
     NewerRow(i64),
 
+    #[error(
+        "there is no open transaction: begin one first, and leave its end to the one who began it"
+    )]
+    Ended,
+
+    #[error("other transactions of this process took too long")]
+    NoTurn,
+
     #[error("the records take as much room as they may, {0} bytes")]
     NoRoom(u64),
 
@@ -90,6 +98,11 @@ impl Error {
         }
     }
 
+    /// Whether nobody knows what became of a commit that failed with it.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        matches!(self, Self::ThreadEnded) || self.code() == Some(ErrorCode::SystemIoFailure)
+    }
+
     /// Whether another connection is in the way.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(
@@ -123,10 +136,12 @@ impl From<Error> for StoreError {
             },
             Error::NoRoom(_) => Self::Full(error.into()),
             Error::Refused(_) => Self::Misconfigured(error.into()),
-            Error::RolledBack | Error::Thread(_) => Self::Unavailable(error.into()),
-            Error::Changes | Error::OtherReply | Error::OutOfRange | Error::ThreadEnded => {
-                Self::Backend(error.into())
-            }
+            Error::NoTurn | Error::RolledBack | Error::Thread(_) => Self::Unavailable(error.into()),
+            Error::Changes
+            | Error::Ended
+            | Error::OtherReply
+            | Error::OutOfRange
+            | Error::ThreadEnded => Self::Backend(error.into()),
             Error::Sqlite(source) => by_code(source.sqlite_error_code())(error.into()),
         }
     }

@@ -30,6 +30,8 @@
 //! - Whatever was answered survives the death of any process, and with [`Durability::Full`], the
 //!   default, a power failure.
 //! - A record that cannot be read, or is of a newer format, is refused and left as it is.
+//! - An effect in the same file, in a [transaction](SqliteTransaction) of the store's, happens exactly
+//!   once.
 //!
 //! # What is not
 //!
@@ -76,7 +78,11 @@ mod place;
 mod rows;
 mod schema;
 mod store;
+mod transaction;
 mod writer;
 
 pub use self::options::{Durability, SqliteOptions};
+pub use rusqlite;
+
 pub use self::store::SqliteStore;
+pub use self::transaction::SqliteTransaction;

@@ -14,10 +14,15 @@ use crate::place;
 use crate::rows::Table;
 use crate::schema::{DEFAULT_TABLE, Sql};
 use crate::store::SqliteStore;
+use crate::transaction::Transactions;
 use crate::writer::Writer;
 
 /// How long to wait for another process that holds the lock.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long SQLite waits for the lock before it is asked to begin again, up to `BUSY_TIMEOUT`. Left
+/// to itself, it would look ever less often, and of four busy processes one would starve for seconds.
+pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long to pause between two looks where SQLite does not wait by itself.
 const WAL_PAUSE: Duration = Duration::from_millis(10);
@@ -120,7 +125,7 @@ impl SqliteOptions {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(Refused::OldSqlite(rusqlite::version()).into());
         }
-        let mut connection = self.connect(path)?;
+        let mut connection = connect(path, self.durability)?;
         sql.migrate(&mut connection)?;
 
         // The working directory may change, and the file is opened again to inspect it.
@@ -132,32 +137,34 @@ impl SqliteOptions {
         };
         let watchers = Watchers::new();
         let writer = Writer::spawn(connection, table.clone(), watchers.clone())?;
+        let transactions = Transactions::new(path.clone(), self.durability, table.clone());
         Ok(SqliteStore {
             writer,
             watchers,
+            transactions,
             reader: Reader { path, table },
         })
     }
+}
 
-    fn connect(&self, path: &Path) -> Result<Connection, Error> {
-        // Without `SQLITE_OPEN_URI`: a path is a path.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        enter_wal_mode(&connection)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        match self.durability {
-            Durability::Full => {
-                connection.pragma_update(None, "synchronous", "FULL")?;
-                // On Apple's systems, `fsync` alone stops short of the disk.
-                connection.pragma_update(None, "fullfsync", true)?;
-            }
-            Durability::Normal => connection.pragma_update(None, "synchronous", "NORMAL")?,
+pub(crate) fn connect(path: &Path, durability: Durability) -> Result<Connection, Error> {
+    // Without `SQLITE_OPEN_URI`: a path is a path.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    enter_wal_mode(&connection)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    match durability {
+        Durability::Full => {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            // On Apple's systems, `fsync` alone stops short of the disk.
+            connection.pragma_update(None, "fullfsync", true)?;
         }
-        Ok(connection)
+        Durability::Normal => connection.pragma_update(None, "synchronous", "NORMAL")?,
     }
+    Ok(connection)
 }
 
 /// Turns the write-ahead log on, which the file then keeps.
@@ -184,8 +191,7 @@ mod tests {
     fn pragmas(durability: Durability) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("records.db");
-        let options = SqliteOptions::new().durability(durability);
-        let connection = options.connect(&path).unwrap();
+        let connection = connect(&path, durability).unwrap();
         let pragma = |name| {
             let select = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
             connection.query_row(&select, [], |row| row.get(0)).unwrap()

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::inspect::Reader;
 use crate::options::SqliteOptions;
 use crate::rows::Rows;
+use crate::transaction::Transactions;
 use crate::writer::Writer;
 
 /// Records in a SQLite file. The [crate] says what is promised, and what is not.
@@ -45,6 +46,7 @@ use crate::writer::Writer;
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     pub(crate) reader: Reader,
+    pub(crate) transactions: Transactions,
     pub(crate) watchers: Watchers,
     pub(crate) writer: Writer,
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::options::BUSY_TIMEOUT;
+use crate::options::{BUSY_TIMEOUT, LOCK_PAUSE};
 use crate::rows::{Rows, Table};
 
 /// How many operations share a commit at most.
@@ -22,10 +22,6 @@ const GROUP: usize = 256;
 
 /// How many operations may wait for the next group. Further callers wait for their turn to wait.
 const QUEUE: usize = 1024;
-
-/// How long SQLite waits for the lock before it is asked to begin again, up to `BUSY_TIMEOUT`. Left
-/// to itself, it would look ever less often, and of four busy processes one would starve for seconds.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long to wait at most for a group to fill up, and how long between two looks.
 const LONGEST_GATHERING: Duration = Duration::from_millis(2);

@@ -259,7 +259,8 @@ impl Hit<Part> {
             _ => 1,
         };
         if begun > may_begin {
-            self.case.accuse("C13", "a call has begun without room");
+            let text = format!("{:?}: {begun} calls have begun without room", self.plan);
+            self.case.accuse("C13", text);
         }
         let order = self.case.order(&self.world, &mut self.random, BODY);
         self.case

@@ -33,7 +33,7 @@ const PAUSES: [Duration; 3] = [
     Duration::from_millis(250),
 ];
 /// How often a waiting caller looks for itself, lest a message was lost: at first, and at last.
-const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+pub(crate) const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// One call, with everything decided that can be decided without the store.
 #[derive(Clone, Debug)]
@@ -72,8 +72,7 @@ impl Call {
 
     /// Becomes the one who runs, or finds what there is instead, waiting for it if need be.
     pub(crate) async fn claim(self: &Arc<Self>) -> Result<Claimed, Error> {
-        let near = self.shared().near_cache.as_ref();
-        match near.and_then(|near| near.get(&self.key, self.fingerprint)) {
+        match self.nearby() {
             Some(Nearby::Done(recorded)) => return Ok(Claimed::Done(recorded)),
             Some(Nearby::Mismatch) => return Err(self.mismatch()),
             None => {}
@@ -88,6 +87,19 @@ impl Call {
                     Asked::Busy(remaining) => Err(self.conflict(remaining)),
                 }
             }
+        }
+    }
+
+    /// What this process remembers of the key.
+    pub(crate) fn nearby(&self) -> Option<Nearby> {
+        let near = self.shared().near_cache.as_ref()?;
+        near.get(&self.key, self.fingerprint)
+    }
+
+    /// Remembers what the store has said to a question that was sent at `sent`.
+    pub(crate) fn remember(&self, recorded: &Recorded, sent: Instant) {
+        if let Some(near) = &self.shared().near_cache {
+            near.put(&self.key, recorded.clone(), sent, recorded.remaining);
         }
     }
 
@@ -208,9 +220,7 @@ impl Call {
         Ok(Some(match claim {
             Claim::Busy { remaining, .. } => Asked::Busy(remaining),
             Claim::Done(recorded) => {
-                if let Some(near) = &self.shared().near_cache {
-                    near.put(&self.key, recorded.clone(), sent, recorded.remaining);
-                }
+                self.remember(&recorded, sent);
                 Asked::Claimed(Claimed::Done(recorded))
             }
             Claim::Granted(grant) => Asked::Claimed(Claimed::Granted(Held::new(self, grant, sent))),
@@ -310,7 +320,7 @@ impl Call {
         resolved.map(drop).map_err(|error| self.store_error(error))
     }
 
-    fn request(&self, owner: Owner, wait: bool) -> ClaimRequest {
+    pub(crate) fn request(&self, owner: Owner, wait: bool) -> ClaimRequest {
         let Policy {
             lease,
             ttl,
@@ -403,7 +413,7 @@ impl Call {
         Error::InProgress { retry_after }
     }
 
-    fn mismatch(&self) -> Error {
+    pub(crate) fn mismatch(&self) -> Error {
         self.emit(EventKind::Mismatch, &"");
         Error::FingerprintMismatch
     }

@@ -17,10 +17,16 @@ use crate::record::Payload;
     label = "the error cannot be written and read back",
     note = "derive `serde::Serialize` and `serde::Deserialize` for it, or choose another `on_error`"
 )]
-pub trait ErrorPolicy<E>: sealed::Sealed {
+pub trait ErrorPolicy<E>: sealed::Sealed + Send + Sync {
     /// What to do about `error`.
     #[doc(hidden)]
     fn decide(&self, error: &E) -> OnError;
+
+    /// Whether a transaction that ended with `error` is to run again.
+    #[doc(hidden)]
+    fn reruns(&self, _error: &E) -> bool {
+        false
+    }
 
     /// Encodes `error`.
     #[doc(hidden)]
@@ -45,11 +51,18 @@ pub struct UnrecordedErrors {
 /// Errors are recorded, or not, as a function says.
 pub struct RecordErrors<E>(pub(super) fn(&E) -> OnError);
 
+/// Some errors say that the database has given a transaction up, which then runs again.
+pub struct RerunErrors<P, E> {
+    pub(super) policy: P,
+    pub(super) is_given_up: fn(&E) -> bool,
+}
+
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals a trait")]
     pub trait Sealed {}
     impl Sealed for super::UnrecordedErrors {}
     impl<E> Sealed for super::RecordErrors<E> {}
+    impl<P, E> Sealed for super::RerunErrors<P, E> {}
 }
 
 impl<E> ErrorPolicy<E> for UnrecordedErrors {
@@ -87,6 +100,31 @@ impl<E: Serialize + DeserializeOwned> ErrorPolicy<E> for RecordErrors<E> {
             .0
             .decode(payload.codec, &payload.bytes)
             .map_err(DecodeError::into_error)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for RerunErrors<P, E> {
+    fn decide(&self, error: &E) -> OnError {
+        self.policy.decide(error)
+    }
+
+    fn reruns(&self, error: &E) -> bool {
+        (self.is_given_up)(error)
+    }
+
+    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
+        P::encode(codecs, error)
+    }
+
+    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
+        P::decode(codecs, payload)
+    }
+}
+
+impl<P: fmt::Debug, E> fmt::Debug for RerunErrors<P, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RerunErrors").field(&self.policy).finish()
     }
 }
 

@@ -58,8 +58,8 @@ pub(crate) enum Find {
 
 /// A caller's place in a flight, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Passenger<'a> {
-    flights: &'a Flights,
+pub(crate) struct Passenger {
+    flights: Arc<Flights>,
     flight: Arc<Flight>,
     id: Option<Id>,
     /// How many finds there were when the caller came: older ones may have expired since.
@@ -74,7 +74,7 @@ pub(crate) struct AtStore<'a> {
 }
 
 impl Flights {
-    pub(crate) fn board(&self, key: &Key, fingerprint: Fingerprint) -> Passenger<'_> {
+    pub(crate) fn board(self: &Arc<Self>, key: &Key, fingerprint: Fingerprint) -> Passenger {
         let id = (key.clone(), fingerprint);
         let flight = match self.shard(key).entry(id.clone()) {
             Entry::Occupied(mut boarded) => {
@@ -92,7 +92,7 @@ impl Flights {
         };
         let finds = flight.news().finds;
         Passenger {
-            flights: self,
+            flights: Arc::clone(self),
             flight,
             id: Some(id),
             finds,
@@ -109,7 +109,7 @@ impl Flights {
     }
 }
 
-impl Passenger<'_> {
+impl Passenger {
     /// Waits for the turn.
     ///
     /// # Cancel safety
@@ -164,7 +164,7 @@ impl Flight {
     }
 }
 
-impl Drop for Passenger<'_> {
+impl Drop for Passenger {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let mut shard = self.flights.shard(&id.0);
@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_passenger_ends_the_flight() {
-        let (flights, (key, fingerprint)) = (Flights::default(), id());
+        let (flights, (key, fingerprint)) = (Arc::<Flights>::default(), id());
         let (first, second) = (
             flights.board(&key, fingerprint),
             flights.board(&key, fingerprint),
@@ -204,7 +204,7 @@ mod tests {
     /// It may have expired since.
     #[tokio::test]
     async fn a_caller_is_not_told_what_was_found_before_it_came() {
-        let (flights, (key, fingerprint)) = (Flights::default(), id());
+        let (flights, (key, fingerprint)) = (Arc::<Flights>::default(), id());
         let early = flights.board(&key, fingerprint);
         early.turn().await.share(Find::StoreFailed);
         let late = flights.board(&key, fingerprint);
@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_who_gives_up_holds_nobody_up() {
-        let (flights, (key, fingerprint)) = (Flights::default(), id());
+        let (flights, (key, fingerprint)) = (Arc::<Flights>::default(), id());
         let (first, second) = (
             flights.board(&key, fingerprint),
             flights.board(&key, fingerprint),

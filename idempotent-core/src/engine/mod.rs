@@ -16,13 +16,14 @@ mod policy;
 mod running;
 mod settle;
 mod site;
+mod transaction;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::attempt::Attempt;
-pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, UnrecordedErrors};
+pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;
@@ -35,6 +36,7 @@ pub use self::policy::{
 };
 pub use self::running::Running;
 pub use self::site::Site;
+pub use self::transaction::{Begun, InTransaction, Lent, Seat, caught};
 use crate::codec::{Codec, Codecs};
 use crate::lease::Owner;
 use crate::store::{DynStore, Store};
@@ -75,7 +77,7 @@ pub struct Engine {
 pub(crate) struct Shared {
     codecs: Codecs,
     events: Events,
-    flights: Flights,
+    flights: Arc<Flights>,
     jitter: Jitter,
     max_result: usize,
     mode: Mode,
@@ -290,7 +292,7 @@ impl EngineBuilder {
                     observer: self.observer,
                     secret: (!self.shows_keys).then_some(secret),
                 },
-                flights: Flights::default(),
+                flights: Arc::default(),
                 jitter: self.jitter.unwrap_or_else(Jitter::random),
                 max_result: self.max_result,
                 mode: self.mode,

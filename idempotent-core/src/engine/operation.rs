@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::claim::{Call, Claimed};
-use super::error_policy::{ErrorPolicy, RecordErrors, UnrecordedErrors};
+use super::error_policy::{ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
 use super::policy::Policy;
 use super::running::Running;
 use super::{
@@ -157,10 +157,20 @@ impl<P> Operation<P> {
         self
     }
 
-    fn with_errors<Q>(self, errors: Q) -> Operation<Q> {
+    /// Runs the operation's [transaction](Self::run_in) again if its error is one of those by which a
+    /// database gives a transaction up, such as a deadlock: up to five times. Has no effect on
+    /// operations that run in none.
+    pub fn rerun_if<E>(self, is_given_up: fn(&E) -> bool) -> Operation<RerunErrors<P, E>> {
+        self.map_errors(|policy| RerunErrors {
+            policy,
+            is_given_up,
+        })
+    }
+
+    fn map_errors<Q>(self, errors: impl FnOnce(P) -> Q) -> Operation<Q> {
         Operation {
             engine: self.engine,
-            errors,
+            errors: errors(self.errors),
             fingerprint: self.fingerprint,
             key: self.key,
             policy: self.policy,
@@ -179,12 +189,12 @@ impl Operation {
 
     /// Records the operation's errors, and replays them.
     pub fn record_errors<E>(self) -> Operation<RecordErrors<E>> {
-        self.with_errors(RecordErrors(|_| OnError::Record))
+        self.map_errors(|_| RecordErrors(|_| OnError::Record))
     }
 
     /// Lets `decide` say what becomes of each error.
     pub fn record_errors_if<E>(self, decide: fn(&E) -> OnError) -> Operation<RecordErrors<E>> {
-        self.with_errors(RecordErrors(decide))
+        self.map_errors(|_| RecordErrors(decide))
     }
 }
 
@@ -343,7 +353,7 @@ impl<P> Operation<P> {
     }
 
     /// What there is to call, or `None` if it runs without protection.
-    fn prepare(self) -> Result<(Option<Arc<Call>>, P), Error> {
+    pub(crate) fn prepare(self) -> Result<(Option<Arc<Call>>, P), Error> {
         let engine = self.engine.ok_or(Error::NoEngine)?;
         if let Some(site) = self.site {
             site.check()?;

@@ -178,20 +178,9 @@ impl Recorder {
             EventKind::Executed,
             &format_args!("attempt {}", self.grant.attempt),
         );
-        let Some(near) = &self.call.shared().near_cache else {
-            return;
-        };
-        let completed_at = self.grant.fence.granted_at();
-        let recorded = Recorded {
-            failed: self.completion.failed,
-            payload: self.completion.payload.clone(),
-            fingerprint: self.grant.fingerprint,
-            attempt: self.grant.attempt,
-            fence: self.grant.fence,
-            completed_at,
-            expires_at: completed_at.plus(self.completion.ttl),
-            remaining: self.completion.ttl,
-        };
-        near.put(&self.call.key, recorded, sent, self.completion.ttl);
+        if self.call.shared().near_cache.is_some() {
+            let recorded = Recorded::by(&self.grant, &self.completion);
+            self.call.remember(&recorded, sent);
+        }
     }
 }

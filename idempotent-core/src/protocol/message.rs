@@ -201,6 +201,21 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// What `completion` under `grant` has left, where the store was not asked: estimated times.
+    pub(crate) fn by(grant: &Grant, completion: &Completion) -> Self {
+        let completed_at = grant.fence.granted_at();
+        Self {
+            failed: completion.failed,
+            payload: completion.payload.clone(),
+            fingerprint: grant.fingerprint,
+            attempt: grant.attempt,
+            fence: grant.fence,
+            completed_at,
+            expires_at: completed_at.plus(completion.ttl),
+            remaining: completion.ttl,
+        }
+    }
+
     /// What `record` replays at `now`, if it is finished.
     #[must_use]
     pub fn of(record: &Record, now: Timestamp) -> Option<Self> {

@@ -2,6 +2,7 @@
 
 mod boxed;
 mod inspect;
+mod transaction;
 mod watch;
 
 use std::future::Future;
@@ -11,6 +12,7 @@ pub use self::boxed::DynStore;
 pub use self::inspect::{
     Deletion, Entry, Inspect, InspectExt, Page, Purged, Query, Resolution, ResolveError, Statistics,
 };
+pub use self::transaction::{CommitError, RecordsIn, TransactionalStore};
 pub use self::watch::{Watch, Watchers};
 use crate::error::StoreError;
 use crate::key::Key;

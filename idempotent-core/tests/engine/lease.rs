@@ -78,11 +78,18 @@ async fn a_short_lease_outlives_a_renewal_that_fails() {
     let second = Duration::from_secs(1);
     let world = World::with(|engine| engine.lease(second));
     world.faults.on(Op::Renew).nth(1).fail();
-    let operation = world.operation().run(async {
+    let owner = world.operation().run(async {
         sleep(second * 2).await;
         Ok::<_, Error>(world.effects.happen())
     });
-    assert_eq!(operation.await.unwrap(), 1);
+    let other = async {
+        sleep(second + second / 10).await;
+        let operation = world.operation().on_conflict(OnConflict::Fail);
+        operation.run(async { Ok::<u32, Error>(0) }).await
+    };
+    let (answer, conflict) = tokio::join!(owner, other);
+    assert_eq!(answer.unwrap(), 1);
+    assert!(matches!(conflict, Err(Error::InProgress { .. })));
     assert_eq!(world.events.count(EventKind::LeaseLost), 0);
 }
 

@@ -13,3 +13,5 @@ mod notifications;
 mod open;
 mod pooler;
 mod races;
+#[cfg(all(feature = "deadpool", feature = "sqlx"))]
+mod transactions;

@@ -9,3 +9,4 @@ mod equality;
 mod group;
 mod open;
 mod processes;
+mod transactions;

@@ -28,6 +28,8 @@ use crate::setup::Mode;
 /// How likely a message repairs a lossy link, and breaks it.
 const REPAIR_RATE: f64 = 0.3;
 const FAIL_RATE: f64 = 0.1;
+/// How many messages may be under way to one socket.
+const CAPACITY: usize = 4_096;
 /// How long after the last fault nobody is still held up by it: a request that was lost is given up.
 const SETTLED: Duration = Duration::from_millis(100).saturating_add(TIMEOUTS[2]);
 /// How long it may take until a caller has a value once nothing is in its way: the lease, the longest
@@ -81,6 +83,8 @@ impl Driver {
             .min_message_latency(Duration::ZERO)
             .max_message_latency(plan.latency)
             .repair_rate(REPAIR_RATE)
+            // A link that was held for long delivers everything at once.
+            .tcp_capacity(CAPACITY)
             .enable_random_order()
             .build();
         let scene = Arc::new(Scene::new(seed, plan, control));

@@ -57,6 +57,17 @@ static EXAMPLES: &[Example] = &[
             "replayed: transfer 2",
         ],
     },
+    Example {
+        package: "transfer",
+        args: &["--fresh"],
+        says: &[
+            "requests sent          |     400",
+            "executed               |     200",
+            "rows of the ledger     |     200",
+            "cents in all accounts  | 1000000",
+            "Each transfer happened once, and no money came or went.",
+        ],
+    },
 ];
 
 /// One run of an example program.
