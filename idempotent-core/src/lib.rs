@@ -175,6 +175,7 @@ mod lease;
 mod memory;
 mod outcome;
 pub mod protocol;
+mod purger;
 mod record;
 mod store;
 mod sync;
@@ -194,6 +195,7 @@ pub use self::key::{FixedKey, IntoKey, Key, KeyError, KeyPart, KeyTemplate, KeyT
 pub use self::lease::{Fence, Owner, ParseOwnerError};
 pub use self::memory::{MemoryStore, OnFull};
 pub use self::outcome::{OperationError, Outcome, Provenance, Recordable, Reply};
+pub use self::purger::{Purger, PurgerHandle};
 pub use self::record::{Ending, Payload, Record, State, Step};
 pub use self::store::{
     CommitError, Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, RecordsIn,

@@ -42,9 +42,9 @@
 //!   record too: see [`RecordsIn`](idempotent_core::RecordsIn) and the features below.
 //! - A failover to a standby that had not received everything forgets what it had not, which would
 //!   run again. `synchronous_standby_names` prevents it.
-//! - Nothing purges by itself: [`Inspect::purge`](idempotent_core::Inspect::purge) removes expired
-//!   records, as from a task of yours once a minute. The store is as right without it, and the table
-//!   larger.
+//! - Nothing purges by itself: a [`Purger`](idempotent_core::Purger) removes expired records in the
+//!   background, in as many of your processes as you like. The store is as right without one, and the
+//!   table larger.
 //! - A disk without any room takes no claim, and no result either, until there is some again.
 //!
 //! # The server

@@ -63,7 +63,7 @@
 //! `state` is `P` (in progress), `C` (completed), `F` (failed), `R` (released) or `I` (in doubt). A
 //! record past `expires_at` counts as absent. Each new record takes up to two of those with it, so
 //! that the file does not grow for ever; [`Inspect::purge`](idempotent_core::Inspect::purge) removes
-//! them in bulk.
+//! them in bulk, and a [`Purger`](idempotent_core::Purger) does so again and again.
 //!
 //! # Features
 //!

@@ -27,7 +27,7 @@ pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, RerunErrors, 
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;
-use self::jitter::Jitter;
+pub(crate) use self::jitter::Jitter;
 use self::near_cache::NearCache;
 pub use self::operation::{NoKey, Operation, Start};
 use self::policy::Policy;

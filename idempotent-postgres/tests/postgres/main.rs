@@ -12,6 +12,7 @@ mod equality;
 mod notifications;
 mod open;
 mod pooler;
+mod purger;
 mod races;
 #[cfg(all(feature = "deadpool", feature = "sqlx"))]
 mod transactions;

@@ -9,4 +9,5 @@ mod equality;
 mod group;
 mod open;
 mod processes;
+mod purger;
 mod transactions;
