@@ -19,6 +19,9 @@ pub(crate) enum Error {
     #[error("the column `{column}` holds what no record has there")]
     Damaged { column: &'static str },
 
+    #[error("the server does not tell of the ends of attempts, because it cannot be reached")]
+    Deaf,
+
     #[error("the tables have version {found}, and this program needs {needed}")]
     OldTable { found: usize, needed: usize },
 
@@ -37,6 +40,7 @@ pub(crate) enum Error {
     #[error("the protocol answered another question")]
     OtherReply,
 
+    #[cfg(feature = "deadpool")]
     #[error("the pool gave no connection")]
     Pool(#[source] Arc<dyn error::Error + Send + Sync>),
 
@@ -182,7 +186,9 @@ impl From<tokio_postgres::Error> for Error {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match &error {
-            Error::Contended | Error::Pool(_) | Error::Standby | Error::Timeout => {
+            #[cfg(feature = "deadpool")]
+            Error::Pool(_) => Self::Unavailable(error.into()),
+            Error::Contended | Error::Deaf | Error::Standby | Error::Timeout => {
                 Self::Unavailable(error.into())
             }
             Error::Damaged { .. } => Self::Corrupt(error.into()),

@@ -13,8 +13,10 @@ use crate::error::Error;
 use crate::session::{Ask, Session};
 use crate::value::Value;
 
-/// How long nobody tries again after a failure: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long nobody tries again after a failure: at first, and at most. An engine gives a claim up after
+/// three pauses that add up to 310 ms. If this were longer, a call could fail though the server was
+/// back before it began.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// Whom to connect to, and how.
 pub(crate) struct Place {

@@ -37,7 +37,17 @@ pub(crate) struct Notifications {
 /// The task that keeps the connection. It ends with the last handle to the store.
 struct Listener {
     task: JoinHandle<()>,
-    listens: watch::Receiver<bool>,
+    ear: watch::Receiver<Ear>,
+}
+
+/// Whether messages are heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ear {
+    /// Not yet, or not for a moment.
+    Connecting,
+    /// Not for as long as the last try to connect has failed.
+    Deaf,
+    Listening,
 }
 
 /// Who waits for which message.
@@ -56,37 +66,41 @@ impl Notifications {
     }
 
     /// Subscribes to `key`. When this returns, the server has confirmed that it will tell.
+    ///
+    /// It fails at once where the last try to listen has failed: whoever waits has to look for itself
+    /// then, and not to wait for the next try first.
     pub(crate) async fn watch(self: &Arc<Self>, key: &Key) -> Result<Watch, Error> {
         let watch = self.topics.subscribe(key);
-        let mut listens = self.listens();
-        let listening = listens.wait_for(|listens| *listens);
-        match timeout(self.place.response_timeout, listening).await {
-            Ok(Ok(_)) => Ok(watch),
+        let mut ear = self.ear();
+        let known = ear.wait_for(|ear| *ear != Ear::Connecting);
+        match timeout(self.place.response_timeout, known).await {
+            Ok(Ok(ear)) if *ear == Ear::Listening => Ok(watch),
+            Ok(Ok(_)) => Err(Error::Deaf),
             // Too late, or the task ended with its runtime.
             Err(_) | Ok(Err(_)) => Err(Error::Timeout),
         }
     }
 
-    /// Whether there is a connection. The task that makes it is started if there is none: the first
+    /// What becomes of the connection. The task that makes it is started if there is none: the first
     /// time, and when the runtime that it ran on is gone.
-    fn listens(self: &Arc<Self>) -> watch::Receiver<bool> {
+    fn ear(self: &Arc<Self>) -> watch::Receiver<Ear> {
         let mut listener = lock(&self.listener);
         if let Some(listener) = listener.as_ref()
             && !listener.task.is_finished()
         {
-            return listener.listens.clone();
+            return listener.ear.clone();
         }
-        let (tell, listens) = watch::channel(false);
+        let (tell, ear) = watch::channel(Ear::Connecting);
         let task = tokio::spawn(listen(Arc::downgrade(self), tell));
         *listener = Some(Listener {
             task,
-            listens: listens.clone(),
+            ear: ear.clone(),
         });
-        listens
+        ear
     }
 
-    /// Connects, listens, and returns when the connection is lost.
-    async fn listen_once(&self, tell: &watch::Sender<bool>) -> Result<Session, Error> {
+    /// Connects and listens.
+    async fn listen_once(&self, tell: &watch::Sender<Ear>) -> Result<Session, Error> {
         let topics = Arc::clone(&self.topics);
         let hear = Box::new(move |message: &str| topics.notify(message));
         let session = self.place.connect("", hear).await?;
@@ -99,7 +113,7 @@ impl Notifications {
             // Whatever was said while nobody listened.
             self.topics.notify_all();
         }
-        tell.send_replace(true);
+        tell.send_replace(Ear::Listening);
         Ok(session)
     }
 }
@@ -121,7 +135,7 @@ impl fmt::Debug for Notifications {
 }
 
 /// Keeps listening for as long as there is a store.
-async fn listen(notifications: Weak<Notifications>, tell: watch::Sender<bool>) {
+async fn listen(notifications: Weak<Notifications>, tell: watch::Sender<Ear>) {
     let mut backoff = BACKOFF.0;
     while let Some(strong) = notifications.upgrade() {
         let connected = strong.listen_once(&tell).await;
@@ -135,10 +149,11 @@ async fn listen(notifications: Weak<Notifications>, tell: watch::Sender<bool>) {
                     topics.remove_idle();
                 }
                 session.abort();
-                tell.send_replace(false);
+                tell.send_replace(Ear::Connecting);
             }
             Err(error) => {
                 tracing::debug!(%error, "no connection for notifications");
+                tell.send_replace(Ear::Deaf);
                 backoff = (backoff * 2).min(BACKOFF.1);
             }
         }

@@ -11,7 +11,6 @@ use crate::case::Case;
 use crate::message::{Order, Point};
 use crate::process::Worker;
 use crate::random::Random;
-use crate::records::Place;
 use crate::report::Report;
 use crate::setup::{Setup, StoreKind};
 use crate::worker::Settings;
@@ -100,10 +99,12 @@ struct Lane {
 /// If the harness itself fails, or the store has no connections. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
     ensure!(
-        setup.store == StoreKind::Redis,
+        setup.store.has_server(),
         "there is no connection to cut to a file; say `--store redis`"
     );
-    let settings = Settings::new(&setup, LEASE, PATIENCE);
+    let mut settings = Settings::new(&setup, LEASE, PATIENCE);
+    // Those to PostgreSQL take turns. With one, the connection that is cut is one that has been in use.
+    settings.access.connections = Some(1);
     let world = World::start(setup, Options::new("cut", settings, COUNTS)).await?;
     in_lanes(&world, 16, lane).await?;
     let mut report = world.end().await?;
@@ -116,7 +117,7 @@ const COUNTS: &[&str] = &["rounds", "cuts that were made", "stuck keys"];
 
 async fn lane(world: Arc<World>) -> Result<()> {
     let proxy = Proxy::start(world.endpoint().await?).await?;
-    let caller = world.hire_at(place(&proxy)).await?;
+    let caller = world.hire_at(world.place.through(&proxy)).await?;
     let retrier = world.hire().await?;
     let mut lane = Lane {
         world: Arc::clone(&world),
@@ -131,16 +132,14 @@ async fn lane(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// The server as it is reached through `proxy`.
-pub(crate) fn place(proxy: &Proxy) -> Place {
-    Place::Redis(format!("redis://{}/", proxy.address()))
-}
-
 impl Lane {
     async fn round(&mut self, number: u64) -> Result<()> {
         let world = Arc::clone(&self.world);
         let mut random = world.random(number);
         let plan = Plan::draw(&mut random);
+        if world.setup.store == StoreKind::Postgres {
+            self.warm_up(number, random.fork()).await?;
+        }
         let mut case = world.case(number, random.percent(50))?;
         let mut order = case.order(&world, &mut random, BODY);
         if plan.target == Target::Completion {
@@ -165,9 +164,18 @@ impl Lane {
         case.call_again(&world, &mut self.retrier, &last).await?;
         case.collect(&mut self.retrier)?;
         if !case.recovers(&world, &mut self.caller, &mut random).await? {
-            self.caller = world.hire_at(place(&self.proxy)).await?;
+            self.caller = world.hire_at(world.place.through(&self.proxy)).await?;
         }
         case.count(&world);
+        world.close(case).await
+    }
+
+    /// Has the caller prepare its statements, so that the cut is in one that is carried out.
+    async fn warm_up(&mut self, number: u64, mut random: Random) -> Result<()> {
+        let world = Arc::clone(&self.world);
+        let mut case = world.case(number, random.percent(50))?;
+        case.recovers(&world, &mut self.caller, &mut random).await?;
+        case.collect(&mut self.caller)?;
         world.close(case).await
     }
 

@@ -84,7 +84,7 @@ const COUNTS: &[&str] = &[
 pub async fn run(setup: Setup) -> Result<Report> {
     ensure!(
         setup.store == StoreKind::Redis,
-        "nothing evicts the records of a file; say `--store redis`"
+        "only Redis evicts records; say `--store redis`"
     );
     let mut settings = Settings::new(&setup, LEASE, Duration::from_secs(5));
     settings.access.allow_eviction = true;

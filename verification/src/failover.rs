@@ -110,7 +110,7 @@ enum Loss {
 pub async fn run(setup: Setup) -> Result<Report> {
     ensure!(
         setup.store == StoreKind::Redis,
-        "a file has no replica; say `--store redis`"
+        "only Redis is given a replica; say `--store redis`"
     );
     let mut servers = Servers::start().await?;
     let mut settings = Settings::new(&setup, LEASE, PATIENCE);

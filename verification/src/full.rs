@@ -76,8 +76,8 @@ const COUNTS: &[&str] = &[
 /// If the harness itself fails, or the store has no limit. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
     ensure!(
-        setup.store != StoreKind::Memory,
-        "a memory is not shared by processes; say `--store redis`"
+        matches!(setup.store, StoreKind::Redis | StoreKind::Sqlite),
+        "only Redis and a file can be told how much room there is; say `--store redis`"
     );
     let mut settings = Settings::new(&setup, LEASE, Duration::from_secs(5));
     if setup.store == StoreKind::Sqlite {
@@ -102,7 +102,7 @@ pub async fn run(setup: Setup) -> Result<Report> {
     report.expect(REFUSED, 10, "calls");
     let again = match world.setup.store {
         StoreKind::Redis => AGAIN_REFUSED,
-        StoreKind::Memory | StoreKind::Sqlite => AGAIN,
+        StoreKind::Memory | StoreKind::Postgres | StoreKind::Sqlite => AGAIN,
     };
     report.expect(again, 10, "calls");
     Ok(report)
@@ -133,7 +133,7 @@ async fn fill(world: &World, round: u64) -> Result<()> {
             .ask(&["CONFIG", "SET", "maxmemory", NO_MEMORY])
             .await
             .map(drop),
-        StoreKind::Memory | StoreKind::Sqlite => {
+        StoreKind::Memory | StoreKind::Postgres | StoreKind::Sqlite => {
             Ok(world.records().put(&ballast(round)?, FILE).await?)
         }
     }
@@ -145,7 +145,7 @@ async fn make_room(world: &World, round: u64) -> Result<()> {
             .ask(&["CONFIG", "SET", "maxmemory", MEMORY])
             .await
             .map(drop),
-        StoreKind::Memory | StoreKind::Sqlite => {
+        StoreKind::Memory | StoreKind::Postgres | StoreKind::Sqlite => {
             Ok(world.records().delete(&ballast(round)?).await?)
         }
     }
@@ -239,7 +239,7 @@ impl Hit<Part> {
     async fn run_again(&mut self) -> Result<()> {
         let (what, fits, name): (_, fn(&Answer) -> bool, _) = match self.world.setup.store {
             StoreKind::Redis => ("a refusal", is_refused, AGAIN_REFUSED),
-            StoreKind::Memory | StoreKind::Sqlite => {
+            StoreKind::Memory | StoreKind::Postgres | StoreKind::Sqlite => {
                 ("a value", |answer| answer.value().is_some(), AGAIN)
             }
         };
@@ -255,7 +255,10 @@ impl Hit<Part> {
         let begun = self.case.history.of(What::Start).count();
         let may_begin = match (self.plan, self.world.setup.store) {
             (Part::New, _) => 0,
-            (Part::Failed | Part::Silent, StoreKind::Memory | StoreKind::Sqlite) => 2,
+            (
+                Part::Failed | Part::Silent,
+                StoreKind::Memory | StoreKind::Postgres | StoreKind::Sqlite,
+            ) => 2,
             _ => 1,
         };
         if begun > may_begin {

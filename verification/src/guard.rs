@@ -58,11 +58,22 @@ pub fn run(directory: &Path) -> Result<()> {
         if working_directory(pid).as_ref() == Some(&directory)
             && let Some(pid) = Pid::from_raw(pid)
         {
-            kill_process(pid, Signal::KILL)?;
-            remove(&directory)?;
+            let (signal, directory) = end_of(&directory);
+            kill_process(pid, signal)?;
+            remove(directory)?;
         }
     }
     remove(directory)
+}
+
+/// How a server that runs in `directory` is ended, and what is removed then.
+fn end_of(directory: &Path) -> (Signal, &Path) {
+    match directory.parent() {
+        // It runs in a folder of its temporary directory, and gives back the system's shared memory
+        // only if it is asked to end at once.
+        Some(parent) if directory.join("PG_VERSION").exists() => (Signal::QUIT, parent),
+        _ => (Signal::KILL, directory),
+    }
 }
 
 /// Removes a directory in which a dying process may still write.

@@ -84,6 +84,8 @@ impl Plan {
         // How long it takes to claim, to complete or to release, in the usual case.
         let store_call = match world.setup.store {
             StoreKind::Redis => Duration::from_millis(3),
+            // The first time, with a connection of its own for each.
+            StoreKind::Postgres => Duration::from_millis(20),
             StoreKind::Memory | StoreKind::Sqlite => Duration::from_millis(40),
         };
         let delay = match moment {
@@ -127,7 +129,7 @@ pub async fn run(setup: Setup) -> Result<Report> {
     let settings = Settings::new(&setup, LEASE, Duration::from_secs(10));
     let lanes = match setup.store {
         StoreKind::Redis => 8,
-        StoreKind::Memory | StoreKind::Sqlite => 6,
+        StoreKind::Memory | StoreKind::Postgres | StoreKind::Sqlite => 6,
     };
     let world = World::start(setup, Options::new("kill", settings, COUNTS)).await?;
     world.set_workers(3 * lanes);

@@ -44,7 +44,7 @@ impl Hold {
     /// Where it can happen, by weight.
     const fn places(self, store: StoreKind) -> &'static [(u64, Option<Point>)] {
         match (self, store) {
-            (Self::Stop, StoreKind::Redis) => ANYWHERE,
+            (Self::Stop, StoreKind::Postgres | StoreKind::Redis) => ANYWHERE,
             // A stopped process that holds the lock on the file would hold up all the others. And it
             // is the body that blocks.
             (Self::Stop, StoreKind::Memory | StoreKind::Sqlite) | (Self::Block, _) => {
@@ -103,7 +103,7 @@ const COUNTS: &[&str] = &[
 /// Holds an owner in each round, and lets others call with its key.
 pub(crate) async fn run(setup: Setup, hold: Hold) -> Result<Report> {
     let (lanes, lease) = match setup.store {
-        StoreKind::Redis => (8, LEASES[0]),
+        StoreKind::Postgres | StoreKind::Redis => (8, LEASES[0]),
         StoreKind::Memory | StoreKind::Sqlite => (4, LEASES[1]),
     };
     let settings = Settings::new(&setup, lease, Duration::from_secs(10));

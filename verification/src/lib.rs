@@ -43,6 +43,7 @@ pub mod reconnect;
 mod records;
 mod report;
 pub mod restart;
+mod server;
 mod setup;
 pub mod sim;
 pub mod stop;

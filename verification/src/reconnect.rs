@@ -7,11 +7,10 @@ use anyhow::{Result, ensure};
 use idempotent_testkit::server::{Cut, Proxy};
 use tokio::time::sleep;
 
-use crate::cut::place;
 use crate::process::Worker;
 use crate::random::Random;
 use crate::report::Report;
-use crate::setup::{Setup, StoreKind};
+use crate::setup::Setup;
 use crate::worker::Settings;
 use crate::world::{Options, World, in_lanes};
 
@@ -34,7 +33,7 @@ struct Lane {
 /// If the harness itself fails, or the store has no connections. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
     ensure!(
-        setup.store == StoreKind::Redis,
+        setup.store.has_server(),
         "there is no connection to break to a file; say `--store redis`"
     );
     let settings = Settings::new(&setup, LEASE, LEASE);
@@ -50,7 +49,7 @@ const COUNTS: &[&str] = &["rounds", CUT, "callers that never recovered"];
 
 async fn lane(world: Arc<World>) -> Result<()> {
     let proxy = Proxy::start(world.endpoint().await?).await?;
-    let caller = world.hire_at(place(&proxy)).await?;
+    let caller = world.hire_at(world.place.through(&proxy)).await?;
     let mut lane = Lane {
         world: Arc::clone(&world),
         proxy,
@@ -84,7 +83,7 @@ impl Lane {
         world.add("rounds", 1);
         world.add(CUT, u64::from(self.proxy.has_cut()));
         if !case.recovers(&world, &mut self.caller, &mut random).await? {
-            self.caller = world.hire_at(place(&self.proxy)).await?;
+            self.caller = world.hire_at(world.place.through(&self.proxy)).await?;
         }
         case.collect(&mut self.caller)?;
         world.close(case).await

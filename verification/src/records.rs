@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use idempotency::postgres::PostgresStore;
 use idempotency::protocol::{Claim, ClaimRequest, Completion};
 use idempotency::redis::{ConnectOptions, RedisStore};
 use idempotency::sqlite::SqliteStore;
@@ -13,6 +14,7 @@ use idempotency::{
     CodecId, Fingerprint, Inspect, InspectExt, Key, MemoryStore, Owner, Payload, Record,
     Resolution, ResolveError, Store, StoreError,
 };
+use idempotent_testkit::server::Proxy;
 
 /// How long a write may take to reach a replica.
 const REPLICATION: Duration = Duration::from_millis(500);
@@ -24,15 +26,34 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) enum Place {
     /// Not at all: it is in the harness's own process.
     Memory,
+    Postgres(String),
     Redis(String),
     Sqlite(PathBuf),
+}
+
+impl Place {
+    /// The same server as it is reached through `proxy`, or the same file.
+    pub(crate) fn through(&self, proxy: &Proxy) -> Self {
+        match self {
+            Self::Memory | Self::Sqlite(_) => self.clone(),
+            Self::Postgres(_) => {
+                Self::Postgres(format!("postgres://postgres@{}/postgres", proxy.address()))
+            }
+            Self::Redis(_) => Self::redis(proxy),
+        }
+    }
+
+    /// A Redis server that is reached through `proxy`.
+    pub(crate) fn redis(proxy: &Proxy) -> Self {
+        Self::Redis(format!("redis://{}/", proxy.address()))
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory"),
-            Self::Redis(url) => f.write_str(url),
+            Self::Postgres(url) | Self::Redis(url) => f.write_str(url),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
         }
     }
@@ -44,8 +65,9 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self> {
         match text.strip_prefix("sqlite:") {
             Some(path) => Ok(Self::Sqlite(path.into())),
+            None if text.starts_with("postgres") => Ok(Self::Postgres(text.to_owned())),
             None if text.starts_with("redis") => Ok(Self::Redis(text.to_owned())),
-            None => bail!("`{text}` is neither a Redis URL nor `sqlite:` and a path"),
+            None => bail!("`{text}` is neither the URL of a server nor `sqlite:` and a path"),
         }
     }
 }
@@ -53,6 +75,9 @@ impl FromStr for Place {
 /// What is asked of a store.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::Args)]
 pub(crate) struct Access {
+    /// How many connections to PostgreSQL carry the operations.
+    #[arg(long)]
+    pub(crate) connections: Option<usize>,
     /// Takes a server that evicts records.
     #[arg(long)]
     pub(crate) allow_eviction: bool,
@@ -70,10 +95,21 @@ impl Access {
         if self.allow_eviction {
             arguments.push("--allow-eviction".to_owned());
         }
+        if let Some(connections) = self.connections {
+            arguments.push(format!("--connections={connections}"));
+        }
         if let Some(bytes) = self.max_bytes {
             arguments.push(format!("--max-bytes={bytes}"));
         }
         arguments
+    }
+
+    pub(crate) async fn postgres(self, url: &str) -> Result<PostgresStore, StoreError> {
+        let mut options = PostgresStore::options();
+        if let Some(connections) = self.connections {
+            options = options.connections(connections);
+        }
+        options.connect(url).await
     }
 
     pub(crate) async fn redis(self, url: &str) -> Result<RedisStore, StoreError> {
@@ -102,6 +138,7 @@ impl Access {
 #[derive(Clone, Debug)]
 pub(crate) enum Records {
     Memory(MemoryStore),
+    Postgres(PostgresStore),
     Redis(RedisStore),
     Sqlite(SqliteStore),
 }
@@ -110,6 +147,7 @@ impl Records {
     pub(crate) async fn open(place: &Place, access: Access) -> Result<Self> {
         Ok(match place {
             Place::Memory => Self::Memory(MemoryStore::new()),
+            Place::Postgres(url) => Self::Postgres(access.postgres(url).await?),
             Place::Redis(url) => Self::Redis(access.redis(url).await?),
             Place::Sqlite(path) => Self::Sqlite(access.sqlite(path)?),
         })
@@ -118,6 +156,7 @@ impl Records {
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         match self {
             Self::Memory(store) => store.get(key).await,
+            Self::Postgres(store) => store.get(key).await,
             Self::Redis(store) => store.get(key).await,
             Self::Sqlite(store) => store.get(key).await,
         }
@@ -127,6 +166,7 @@ impl Records {
     pub(crate) async fn put(&self, key: &Key, bytes: usize) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => put(store, key, bytes).await,
+            Self::Postgres(store) => put(store, key, bytes).await,
             Self::Redis(store) => put(store, key, bytes).await,
             Self::Sqlite(store) => put(store, key, bytes).await,
         }
@@ -136,6 +176,7 @@ impl Records {
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => store.delete(key).await,
+            Self::Postgres(store) => store.delete(key).await,
             Self::Redis(store) => store.delete(key).await,
             Self::Sqlite(store) => store.delete(key).await,
         }
@@ -150,6 +191,7 @@ impl Records {
         };
         match self {
             Self::Memory(store) => store.resolve(key, resolution).await,
+            Self::Postgres(store) => store.resolve(key, resolution).await,
             Self::Redis(store) => store.resolve(key, resolution).await,
             Self::Sqlite(store) => store.resolve(key, resolution).await,
         }
@@ -188,10 +230,11 @@ mod tests {
     fn a_place_survives_the_command_line() {
         for place in [
             Place::Sqlite("/tmp/a b/c.db".into()),
+            Place::Postgres("postgres://postgres@%2Ftmp%2Fs:5432/postgres".to_owned()),
             Place::Redis("redis+unix:///tmp/s".to_owned()),
         ] {
             assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
         }
-        assert!("postgres://".parse::<Place>().is_err());
+        assert!("mysql://".parse::<Place>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A Redis server that is killed and comes back, with all that it had written to its log.
+//! A server that is killed and comes back, with all that it had written to its log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::case::Case;
 use crate::message::{Order, Point};
 use crate::random::Random;
 use crate::report::Report;
-use crate::setup::{Setup, StoreKind};
+use crate::setup::Setup;
 use crate::worker::Settings;
 use crate::world::{Options, Pair, World};
 
@@ -57,7 +57,7 @@ struct Hit {
 /// If the harness itself fails, or the store has no server. A broken promise is in the report.
 pub async fn run(setup: Setup) -> Result<Report> {
     ensure!(
-        setup.store == StoreKind::Redis,
+        setup.store.has_server(),
         "there is no server to restart behind a file; say `--store redis`"
     );
     let settings = Settings::new(&setup, LEASE, PATIENCE);

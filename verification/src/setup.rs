@@ -12,6 +12,8 @@ use crate::control::Control;
 pub enum StoreKind {
     /// The memory of one process.
     Memory,
+    /// A `PostgreSQL` server.
+    Postgres,
     /// A Redis server.
     Redis,
     /// A `SQLite` file.
@@ -22,8 +24,17 @@ impl StoreKind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Postgres => "postgres",
             Self::Redis => "redis",
             Self::Sqlite => "sqlite",
+        }
+    }
+
+    /// Whether processes reach it over a connection.
+    pub(crate) const fn has_server(self) -> bool {
+        match self {
+            Self::Memory | Self::Sqlite => false,
+            Self::Postgres | Self::Redis => true,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Cut,
     /// Connections that break while they are made.
     Reconnect,
-    /// A Redis server that is killed, and comes back.
+    /// A server that is killed, and comes back.
     Restart,
     /// A Redis primary that is killed, and a replica that takes its place.
     Failover,
@@ -47,10 +47,35 @@ pub(crate) enum Amount {
 
 impl Kind {
     /// A quick run takes a few minutes for all kinds; a full one has the figures that are promised: 10,000
-    /// rounds of `kill -9` on Redis and 2,000 on a file, over both modes, and so on.
+    /// rounds of `kill -9` on Redis, 3,000 on PostgreSQL and 2,000 on a file, over both modes, and so on.
     const fn rounds(self, store: StoreKind, amount: Amount) -> u64 {
-        let on_redis = matches!(store, StoreKind::Redis);
-        let (quick, full) = match self {
+        let (quick, full) = if matches!(store, StoreKind::Postgres) {
+            self.rounds_on_postgres()
+        } else {
+            self.rounds_elsewhere(matches!(store, StoreKind::Redis))
+        };
+        match amount {
+            Amount::Quick => quick,
+            Amount::Full => full,
+            Amount::Rounds(rounds) => rounds,
+        }
+    }
+
+    /// How many in a quick run, and in a full one. A connection is a process there.
+    const fn rounds_on_postgres(self) -> (u64, u64) {
+        match self {
+            Self::Race => (20, 1_000),
+            Self::Kill | Self::Cut => (60, 1_500),
+            Self::Stop | Self::Blocked => (40, 800),
+            Self::Reconnect => (40, 500),
+            Self::Restart => (4, 60),
+            Self::Controls => (120, 300),
+            Self::Failover | Self::Evict | Self::Full => (0, 0),
+        }
+    }
+
+    const fn rounds_elsewhere(self, on_redis: bool) -> (u64, u64) {
+        match self {
             Self::Race => (30, 1_000),
             Self::Kill if on_redis => (200, 5_000),
             Self::Kill | Self::Reconnect => (60, 1_000),
@@ -62,32 +87,26 @@ impl Kind {
             Self::Evict => (12, 200),
             Self::Full => (10, 200),
             Self::Controls => (120, 300),
-        };
-        match amount {
-            Amount::Quick => quick,
-            Amount::Full => full,
-            Amount::Rounds(rounds) => rounds,
         }
     }
 
     /// On which stores and in which modes it says something.
     pub(crate) fn variants(self) -> Vec<(StoreKind, Mode)> {
+        use StoreKind::{Memory, Postgres, Redis, Sqlite};
+
+        let both = &[Mode::Rerun, Mode::InDoubt];
         let (stores, modes): (&[_], &[_]) = match self {
             // Nobody falls silent in a race.
-            Self::Race => (
-                &[StoreKind::Memory, StoreKind::Redis, StoreKind::Sqlite],
-                &[Mode::Rerun],
-            ),
-            Self::Kill | Self::Stop | Self::Blocked => (
-                &[StoreKind::Redis, StoreKind::Sqlite],
-                &[Mode::Rerun, Mode::InDoubt],
-            ),
-            Self::Reconnect | Self::Evict => (&[StoreKind::Redis], &[Mode::Rerun]),
+            Self::Race => (&[Memory, Redis, Sqlite, Postgres], &[Mode::Rerun]),
+            Self::Kill | Self::Stop | Self::Blocked => (&[Redis, Sqlite, Postgres], both),
             // A file has neither connections nor a server.
-            Self::Cut | Self::Restart | Self::Failover => {
-                (&[StoreKind::Redis], &[Mode::Rerun, Mode::InDoubt])
-            }
-            Self::Full | Self::Controls => (&[StoreKind::Redis, StoreKind::Sqlite], &[Mode::Rerun]),
+            Self::Cut | Self::Restart => (&[Redis, Postgres], both),
+            Self::Reconnect => (&[Redis, Postgres], &[Mode::Rerun]),
+            Self::Controls => (&[Redis, Sqlite, Postgres], &[Mode::Rerun]),
+            Self::Failover => (&[Redis], both),
+            Self::Evict => (&[Redis], &[Mode::Rerun]),
+            // PostgreSQL has no limit but the disk's.
+            Self::Full => (&[Redis, Sqlite], &[Mode::Rerun]),
         };
         let variants = stores
             .iter()

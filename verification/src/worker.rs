@@ -116,6 +116,7 @@ pub async fn run(args: WorkerArgs) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     match args.place.clone() {
         Place::Memory => bail!("a process has its memory for itself"),
+        Place::Postgres(url) => serve(args.access.postgres(&url).await?, args).await,
         Place::Redis(url) => serve(args.access.redis(&url).await?, args).await,
         Place::Sqlite(path) => serve(args.access.sqlite(&path)?, args).await,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use idempotency::{Key, MemoryStore, Record, ResolveError};
-use idempotent_testkit::server::RedisServer;
+use idempotent_testkit::server::{Endpoint, RedisServer};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -22,6 +22,7 @@ use crate::progress::Progress;
 use crate::random::Random;
 use crate::records::{Access, Place, Records};
 use crate::report::{Report, Violation};
+use crate::server::{Server, redis_pid};
 use crate::setup::{Setup, StoreKind};
 use crate::witness::Witness;
 use crate::worker::{Settings, WorkerArgs};
@@ -47,7 +48,7 @@ pub(crate) struct World {
     rounds: AtomicU64,
     /// How many there have been at once.
     workers: AtomicU32,
-    server: tokio::sync::Mutex<Option<RedisServer>>,
+    server: tokio::sync::Mutex<Option<Server>>,
     /// Removed when nothing runs in it any more.
     directory: TempDir,
     /// Last, so that it finds nothing to do.
@@ -97,20 +98,18 @@ impl World {
         } = options;
         let directory = tempfile::Builder::new().prefix("verification-").tempdir()?;
         let mut guard = Guard::start(&setup.program, directory.path())?;
-        let (server, place) = match (place, setup.store) {
-            (Some(place), _) => (None, place),
-            (None, StoreKind::Memory) => (None, Place::Memory),
-            (None, StoreKind::Sqlite) => (None, Place::Sqlite(directory.path().join("records.db"))),
-            (None, StoreKind::Redis) => {
-                let mut builder = RedisServer::builder();
-                for (name, value) in arguments {
-                    builder = builder.arg(name, value);
-                }
-                let server = tokio::task::spawn_blocking(move || builder.start()).await??;
-                guard.watch(&pid(&server)?).await?;
-                let place = Place::Redis(server.url().to_owned());
-                (Some(server), place)
-            }
+        let server = match &place {
+            Some(_) => None,
+            None => Server::start(setup.store, arguments).await?,
+        };
+        if let Some(server) = &server {
+            guard.watch(&server.pid()?).await?;
+        }
+        let place = match (place, &server) {
+            (Some(place), _) => place,
+            (None, Some(server)) => server.place(),
+            (None, None) if setup.store == StoreKind::Memory => Place::Memory,
+            (None, None) => Place::Sqlite(directory.path().join("records.db")),
         };
         // The harness itself waits for no replica, and takes whatever room there is.
         let access = Access {
@@ -201,7 +200,7 @@ impl World {
     pub(crate) fn memory(&self) -> Option<MemoryStore> {
         match &self.records {
             Records::Memory(store) => Some(store.clone()),
-            Records::Redis(_) | Records::Sqlite(_) => None,
+            Records::Postgres(_) | Records::Redis(_) | Records::Sqlite(_) => None,
         }
     }
 
@@ -334,7 +333,7 @@ impl World {
     /// What excuses that somebody had to wait from `since` until `until`.
     pub(crate) fn excuse(&self, since: Instant, until: Instant) -> Duration {
         let turns = match self.setup.store {
-            StoreKind::Memory | StoreKind::Redis => 0,
+            StoreKind::Memory | StoreKind::Postgres | StoreKind::Redis => 0,
             // One process after the other writes to the file, and flushes it.
             StoreKind::Sqlite => self.workers.load(Ordering::Relaxed),
         };
@@ -359,54 +358,37 @@ impl World {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The socket or port of the Redis server, for a proxy.
-    pub(crate) async fn endpoint(&self) -> Result<idempotent_testkit::server::Endpoint> {
+    /// The socket or port of the server, for a proxy.
+    pub(crate) async fn endpoint(&self) -> Result<Endpoint> {
         let server = self.server.lock().await;
-        Ok(server.as_ref().context("there is no server")?.endpoint()?)
+        server.as_ref().context("there is no server")?.endpoint()
     }
 
     /// Sends one command to the Redis server.
     pub(crate) async fn ask(&self, command: &[&str]) -> Result<String> {
         let server = self.server.lock().await;
-        Ok(server
-            .as_ref()
-            .context("there is no server")?
-            .ask(command)?)
+        server.as_ref().context("there is no server")?.ask(command)
     }
 
-    /// Has `server` ended if the harness is killed.
+    /// Has a `server` of the run's own ended if the harness is killed.
     pub(crate) async fn watch(&self, server: &RedisServer) -> Result<()> {
-        self.guard.lock().await.watch(&pid(server)?).await
+        self.guard.lock().await.watch(&redis_pid(server)?).await
     }
 
-    /// Kills the Redis server.
+    /// Kills the server.
     pub(crate) async fn kill_server(&self) -> Result<()> {
         let mut server = self.server.lock().await;
-        Ok(server.as_mut().context("there is no server")?.kill()?)
+        server.as_mut().context("there is no server")?.kill()
     }
 
-    /// Starts the Redis server again, with the data that it had.
+    /// Starts the server again, with the data that it had.
     pub(crate) async fn restart_server(&self) -> Result<()> {
         let mut slot = self.server.lock().await;
-        let mut server = slot.take().context("there is no server")?;
-        let server = tokio::task::spawn_blocking(move || server.restart().map(|()| server));
-        let server = server.await??;
-        self.watch(&server).await?;
+        let server = slot.take().context("there is no server")?.restart().await?;
+        self.guard.lock().await.watch(&server.pid()?).await?;
         *slot = Some(server);
         Ok(())
     }
-}
-
-/// The process id of a server.
-fn pid(server: &RedisServer) -> Result<String> {
-    let information = server.ask(&["INFO", "server"])?;
-    let line = information
-        .lines()
-        .find_map(|line| line.strip_prefix("process_id:"));
-    Ok(line
-        .context("a server does not tell its process id")?
-        .trim()
-        .to_owned())
 }
 
 /// Runs `count` lanes at once, and ends them at the first error.

@@ -29,6 +29,11 @@ async fn of_64_callers_at_once_one_runs_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_64_callers_in_four_processes_one_runs_on_postgres() {
+    check(race::run(setup(StoreKind::Postgres, Mode::Rerun, 10)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_64_callers_in_four_processes_one_runs_on_redis() {
     check(race::run(setup(StoreKind::Redis, Mode::Rerun, 20)).await);
 }
@@ -36,6 +41,11 @@ async fn of_64_callers_in_four_processes_one_runs_on_redis() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_callers_in_four_processes_one_runs_on_sqlite() {
     check(race::run(setup(StoreKind::Sqlite, Mode::Rerun, 20)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_is_taken_over_on_postgres() {
+    check(kill::run(setup(StoreKind::Postgres, Mode::Rerun, 30)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +59,11 @@ async fn a_killed_owner_is_taken_over_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_leaves_a_doubt_on_postgres() {
+    check(kill::run(setup(StoreKind::Postgres, Mode::InDoubt, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_owner_leaves_a_doubt_on_redis() {
     check(kill::run(setup(StoreKind::Redis, Mode::InDoubt, 60)).await);
 }
@@ -56,6 +71,11 @@ async fn a_killed_owner_leaves_a_doubt_on_redis() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_owner_leaves_a_doubt_on_sqlite() {
     check(kill::run(setup(StoreKind::Sqlite, Mode::InDoubt, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_owner_comes_back_too_late_on_postgres() {
+    check(stop::run(setup(StoreKind::Postgres, Mode::Rerun, 30)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,6 +89,11 @@ async fn a_stopped_owner_comes_back_too_late_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_owner_settles_its_doubt_on_postgres() {
+    check(stop::run(setup(StoreKind::Postgres, Mode::InDoubt, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_owner_settles_its_doubt_on_redis() {
     check(stop::run(setup(StoreKind::Redis, Mode::InDoubt, 40)).await);
 }
@@ -79,8 +104,18 @@ async fn a_stopped_owner_settles_its_doubt_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_costs_no_answer_its_truth_on_postgres() {
+    check(cut::run(setup(StoreKind::Postgres, Mode::Rerun, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_costs_no_answer_its_truth() {
     check(cut::run(setup(StoreKind::Redis, Mode::Rerun, 60)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_costs_no_second_effect_on_postgres() {
+    check(cut::run(setup(StoreKind::Postgres, Mode::InDoubt, 40)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,8 +124,18 @@ async fn a_cut_connection_costs_no_second_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_while_it_is_made_costs_no_later_call_on_postgres() {
+    check(reconnect::run(setup(StoreKind::Postgres, Mode::Rerun, 24)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_while_it_is_made_costs_no_later_call() {
     check(reconnect::run(setup(StoreKind::Redis, Mode::Rerun, 24)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_remembers_on_postgres() {
+    check(restart::run(setup(StoreKind::Postgres, Mode::Rerun, 3)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,8 +144,18 @@ async fn a_restarted_server_remembers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_costs_no_second_effect_on_postgres() {
+    check(restart::run(setup(StoreKind::Postgres, Mode::InDoubt, 3)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_costs_no_second_effect() {
     check(restart::run(setup(StoreKind::Redis, Mode::InDoubt, 5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_owner_is_told_that_it_is_late_on_postgres() {
+    check(blocked::run(setup(StoreKind::Postgres, Mode::Rerun, 30)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,6 +166,11 @@ async fn a_blocked_owner_is_told_that_it_is_late_on_redis() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_owner_is_told_that_it_is_late_on_sqlite() {
     check(blocked::run(setup(StoreKind::Sqlite, Mode::Rerun, 30)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_owner_settles_its_doubt_on_postgres() {
+    check(blocked::run(setup(StoreKind::Postgres, Mode::InDoubt, 30)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

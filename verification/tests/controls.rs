@@ -15,6 +15,11 @@ async fn check(control: Control, store: StoreKind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deletion_on_release_is_found_out_on_postgres() {
+    check(Control::DeleteOnRelease, StoreKind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deletion_on_release_is_found_out_on_redis() {
     check(Control::DeleteOnRelease, StoreKind::Redis).await;
 }
@@ -25,6 +30,11 @@ async fn deletion_on_release_is_found_out_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_as_the_expiry_is_found_out_on_postgres() {
+    check(Control::LeaseAsExpiry, StoreKind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_as_the_expiry_is_found_out_on_redis() {
     check(Control::LeaseAsExpiry, StoreKind::Redis).await;
 }
@@ -32,6 +42,11 @@ async fn a_lease_as_the_expiry_is_found_out_on_redis() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_as_the_expiry_is_found_out_on_sqlite() {
     check(Control::LeaseAsExpiry, StoreKind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unconditional_completion_is_found_out_on_postgres() {
+    check(Control::UnconditionalComplete, StoreKind::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

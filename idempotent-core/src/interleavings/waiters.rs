@@ -112,7 +112,7 @@ fn a_message_after_the_subscription_is_never_missed() {
 }
 
 /// Takes turns in a flight: tells the others something, unless somebody has done so since.
-async fn take_turn(flights: &Flights, told: &AtomicUsize, patience: Option<Duration>) {
+async fn take_turn(flights: &Arc<Flights>, told: &AtomicUsize, patience: Option<Duration>) {
     let before = told.load(Ordering::SeqCst);
     let passenger = flights.board(&key("k"), Fingerprint::from_bytes([7; 32]));
     let turn = match patience {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use idempotent_core::protocol::{Claim, Update};
 use idempotent_core::{Engine, Error, Inspect, State, Store, StoreError};
-use idempotent_testkit::server::PostgresServer;
+use idempotent_testkit::server::{PostgresServer, Proxy};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -115,6 +115,50 @@ async fn a_server_that_stands_still_is_unavailable_and_recovers() {
         }
     };
     timeout(SOON, recovered).await.unwrap();
+}
+
+/// However often it was tried in vain before, nobody is told so for longer than a call has patience.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_begins_when_the_server_is_back_gets_through() {
+    let world = World::on(PostgresServer::start().unwrap());
+    let proxy = Proxy::start(world.server.endpoint().unwrap())
+        .await
+        .unwrap();
+    let url = format!("postgres://postgres@{}/postgres", proxy.address());
+    let mut stores = Vec::new();
+    for _ in 0..8 {
+        let options = world.options().connections(1);
+        stores.push(options.connect(&url).await.unwrap());
+    }
+
+    proxy.refuse();
+    let mut tries = JoinSet::new();
+    for store in stores.clone() {
+        tries.spawn(async move {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_secs(2) {
+                let error = store.claim(&key("order"), &request()).await.unwrap_err();
+                assert!(error.is_transient(), "{error:?}");
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    tries.join_all().await;
+    proxy.accept();
+
+    let mut calls = JoinSet::new();
+    for (number, store) in stores.into_iter().enumerate() {
+        let engine = Engine::new(store);
+        calls.spawn(async move {
+            let charge = engine.operation("payments.charge").key(number);
+            charge
+                .run(async { Ok::<_, Error>("paid".to_owned()) })
+                .await
+        });
+    }
+    for answer in calls.join_all().await {
+        assert_eq!(answer.unwrap(), "paid");
+    }
 }
 
 /// As of a long transaction that claims the key: one statement fails, and those that share its

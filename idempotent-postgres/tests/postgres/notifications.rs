@@ -169,6 +169,44 @@ async fn without_a_server_watching_fails_and_works_again_later() {
     timeout(SOON, watch).await.unwrap();
 }
 
+/// A waiter looks for itself where nobody can listen, and is not held up by the tries to connect.
+#[tokio::test]
+async fn a_server_that_takes_no_connection_holds_up_no_waiter() {
+    let world = World::on(PostgresServer::start().unwrap());
+    let store = world.options().connections(1);
+    let store = store.connect(world.server.url()).await.unwrap();
+    let key = key("order");
+    let grant = grant(&store, &key).await;
+    drop(store.watch(&key).await.unwrap());
+    let client = world.client().await;
+    let refuse = "UPDATE pg_database SET datallowconn = false;
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    client.batch_execute(refuse).await.unwrap();
+
+    let refused = async {
+        while store.watch(&key).await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, refused).await.unwrap();
+    let told = timeout(Duration::from_secs(1), store.watch(&key)).await;
+    let error = told.expect("nobody waits for the next try").unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    // The other connection is there.
+    store.complete(&key, &grant, &value("paid")).await.unwrap();
+
+    client
+        .batch_execute("UPDATE pg_database SET datallowconn = true")
+        .await
+        .unwrap();
+    let heard = async {
+        while store.watch(&key).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, heard).await.unwrap();
+}
+
 /// As with one runtime for each test.
 #[test]
 fn a_store_outlives_the_runtime_that_listened_for_it() {

@@ -9,7 +9,6 @@ use idempotent_testkit::server::{Proxy, RedisServer};
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::sleep;
 
-use crate::cut::place;
 use crate::records::{Access, Place};
 use crate::world::World;
 
@@ -91,7 +90,7 @@ impl Servers {
 
     /// Where the workers find the primary of the moment.
     pub(super) fn place(&self) -> Place {
-        place(&self.front)
+        Place::redis(&self.front)
     }
 
     /// Has the servers ended if the harness is killed.
