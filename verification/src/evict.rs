@@ -99,7 +99,7 @@ pub async fn run(setup: Setup) -> Result<Report> {
     }
     let mut report = world.end().await?;
     report.expect(HEALED, 25, "calls");
-    report.expect(RACED, 10, "calls");
+    report.expect(RACED, 3, "calls");
     report.expect(TOO_LATE, 5, "calls");
     report.expect(FORGOTTEN, 2, "calls");
     Ok(report)
