@@ -14,7 +14,7 @@ use super::policy::Policy;
 use super::running::Held;
 use super::{Engine, EventKind, Mode, OnAbandoned, OnConflict, OnStoreFailure, Shared, Verdict};
 use crate::codec::{CodecId, DecodeError};
-use crate::error::{Error, StoreError};
+use crate::error::{BoxError, Error, StoreError};
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::Owner;
@@ -27,7 +27,7 @@ use crate::store::Watch;
 use crate::sync::time::{Instant, sleep, timeout_at};
 
 /// The pauses between the tries of a store call that fails for a moment.
-const PAUSES: [Duration; 3] = [
+pub(crate) const PAUSES: [Duration; 3] = [
     Duration::from_millis(10),
     Duration::from_millis(50),
     Duration::from_millis(250),
@@ -179,17 +179,17 @@ impl Call {
             if now >= deadline {
                 return Err(self.conflict(remaining));
             }
-            let at_most = self
-                .shared()
-                .jitter
-                .apply(poll)
-                .min(remaining)
-                .min(deadline - now);
-            // A timer ticks in whole milliseconds; a store may count the rest of a lease finer.
-            let pause = at_most.max(Duration::from_millis(1));
+            let pause = self.until_next_look(poll, remaining.min(deadline - now));
             _ = timeout_at(now + pause, watch.changed()).await;
             poll = (poll * 2).min(POLL.1);
         }
+    }
+
+    /// How long a waiter pauses, where nothing happens before `at_most` but by a message.
+    pub(crate) fn until_next_look(&self, poll: Duration, at_most: Duration) -> Duration {
+        let pause = self.shared().jitter.apply(poll).min(at_most);
+        // A timer ticks in whole milliseconds; a store may count the rest of a lease finer.
+        pause.max(Duration::from_millis(1))
     }
 
     /// Asks the store, under a fresh owner.
@@ -335,26 +335,25 @@ impl Call {
 
     /// Encodes a result. One that cannot be kept leaves no more than the fact that there was one.
     pub(crate) fn encode<T: Serialize>(&self, value: &T) -> Payload {
-        let codecs = &self.shared().codecs;
+        self.encode_whole(value).unwrap_or_else(|reason| {
+            self.emit(EventKind::Unrecorded, &reason);
+            Payload::default()
+        })
+    }
+
+    /// Encodes a result that is to be kept as a whole.
+    pub(crate) fn encode_whole<T: Serialize>(&self, value: &T) -> Result<Payload, BoxError> {
+        let shared = self.shared();
         // The effect has happened, so that not even a panic may make the call run again.
-        let encoded = catch_unwind(AssertUnwindSafe(|| codecs.encode(value)));
-        match encoded.unwrap_or_else(|_| Err("the result's `Serialize` panicked".into())) {
-            Ok((codec, bytes)) if bytes.len() <= self.shared().max_result => {
-                Payload { codec, bytes }
-            }
-            Ok((_, bytes)) => {
-                let size = bytes.len();
-                self.emit(
-                    EventKind::Unrecorded,
-                    &format_args!("the result has {size} bytes"),
-                );
-                Payload::default()
-            }
-            Err(error) => {
-                self.emit(EventKind::Unrecorded, &error);
-                Payload::default()
-            }
+        let encoded = catch_unwind(AssertUnwindSafe(|| shared.codecs.encode(value)));
+        let (codec, bytes) =
+            encoded.unwrap_or_else(|_| Err("the result's `Serialize` panicked".into()))?;
+        let (size, limit) = (bytes.len(), shared.max_result);
+        if size > limit {
+            let reason = format!("the result has {size} bytes, and `max_result` allows {limit}");
+            return Err(reason.into());
         }
+        Ok(Payload { codec, bytes })
     }
 
     /// What `recorded` is for the caller.

@@ -4,6 +4,7 @@
 //! `Running` runs the body under its lease, and `settle` records how it ended.
 
 mod attempt;
+mod caught;
 mod claim;
 mod detach;
 mod error_policy;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::attempt::Attempt;
+pub use self::caught::caught;
 pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
@@ -36,7 +38,7 @@ pub use self::policy::{
 };
 pub use self::running::Running;
 pub use self::site::Site;
-pub use self::transaction::{Begun, InTransaction, Lent, Seat, caught};
+pub use self::transaction::{Begun, InTransaction, Lent, Seat};
 use crate::codec::{Codec, Codecs};
 use crate::lease::Owner;
 use crate::store::{DynStore, Store};

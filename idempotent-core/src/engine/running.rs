@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::attempt::LeaseSignal;
+use super::caught::{Panic, poll_caught};
 use super::claim::Call;
 use super::detach::{ToTheEnd, in_background};
 use super::error_policy::{AllCodecs, ErrorPolicy};
@@ -22,7 +23,6 @@ use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
 use crate::sync::time::{Instant, sleep_until, timeout_at};
 
-type Panic = Box<dyn std::any::Any + Send>;
 type Renewal<'a> = Pin<Box<dyn Future<Output = Infallible> + Send + 'a>>;
 
 /// An operation whose body is to run.
@@ -49,16 +49,13 @@ impl Protection {
     async fn drive<T>(&self, body: impl Future<Output = T>) -> Result<T, Panic> {
         let mut body = pin!(body);
         let mut renewal = None;
-        poll_fn(
-            |cx| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
-                Err(panic) => Poll::Ready(Err(panic)),
-                Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-                Ok(Poll::Pending) => {
-                    self.renew_meanwhile(&mut renewal, cx);
-                    Poll::Pending
-                }
-            },
-        )
+        poll_fn(|cx| match poll_caught(body.as_mut(), cx) {
+            Poll::Ready(ended) => Poll::Ready(ended),
+            Poll::Pending => {
+                self.renew_meanwhile(&mut renewal, cx);
+                Poll::Pending
+            }
+        })
         .await
     }
 
@@ -212,7 +209,7 @@ async fn conclude<R: Reply, P: ErrorPolicy<R::Error>>(held: Held, errors: P, rep
 }
 
 /// What becomes of a record whose operation returned `error`.
-fn end_of<E, P: ErrorPolicy<E>>(call: &Call, errors: &P, error: &E) -> ErrorEnd {
+pub(crate) fn end_of<E, P: ErrorPolicy<E>>(call: &Call, errors: &P, error: &E) -> ErrorEnd {
     match errors.decide(error) {
         OnError::Hold => ErrorEnd::Hold,
         OnError::Release => ErrorEnd::Release,

@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use crate::engine::EventKind;
-use crate::engine::claim::Call;
+use crate::engine::claim::{Call, PAUSES};
+use crate::engine::{EventKind, OnConflict};
 use crate::error::{Error, StoreError};
 use crate::lease::Owner;
 use crate::protocol::{Claim, ClaimRequest, Grant, Recorded};
 use crate::store::TransactionalStore;
 use crate::sync::time::{Instant, sleep};
-
-/// How often a transaction is opened anew because the store failed for a moment.
-const TRIES: u32 = 4;
-/// The first pause between two such tries; each is five times as long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a claim has come to, where it was not refused for good.
 #[derive(Debug)]
@@ -30,13 +25,11 @@ impl Call {
         store: &S,
         deadline: Instant,
     ) -> Result<(S::Transaction, Asked), Error> {
-        let mut pause = FIRST_PAUSE;
-        let mut tries = 0;
+        let mut pauses = PAUSES.into_iter();
         loop {
             let request = self.fresh_request()?;
             let patience = deadline.saturating_duration_since(Instant::now());
-            tries += 1;
-            match store.claim(&self.key, &request, patience).await {
+            let error = match store.claim(&self.key, &request, patience).await {
                 Ok((transaction, claim)) => match self.asked(claim) {
                     Ok(asked) => return Ok((transaction, asked)),
                     Err(error) => {
@@ -44,15 +37,13 @@ impl Call {
                         return Err(error);
                     }
                 },
-                Err(error) => {
-                    self.emit(EventKind::StoreError, &error);
-                    if tries == TRIES || !matches!(error, StoreError::Unavailable(_)) {
-                        return Err(self.failed(store.name(), error));
-                    }
-                }
+                Err(error) => error,
+            };
+            self.emit(EventKind::StoreError, &error);
+            match pauses.next() {
+                Some(pause) if matches!(error, StoreError::Unavailable(_)) => sleep(pause).await,
+                _ => return Err(self.failed(store.name(), error)),
             }
-            sleep(pause).await;
-            pause *= 5;
         }
     }
 
@@ -83,5 +74,19 @@ impl Call {
             Error::Store { source, .. } => Error::Store { store, source },
             error => error,
         }
+    }
+
+    /// How long the call waits for another attempt.
+    pub(super) const fn patience(&self) -> Duration {
+        match self.policy.on_conflict {
+            OnConflict::Fail => Duration::ZERO,
+            OnConflict::Wait(limit) => limit,
+        }
+    }
+
+    /// Nothing counts of what the call has done in its transaction.
+    pub(super) fn rolled_back(&self, store: &'static str, source: StoreError) -> Error {
+        self.emit(EventKind::StoreError, &source);
+        Error::RolledBack { store, source }
     }
 }

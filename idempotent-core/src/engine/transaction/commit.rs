@@ -99,7 +99,9 @@ impl Claimed<'_> {
         let told = store.complete(transaction, &call.key, grant, completion);
         let committed = match told.await {
             Ok(()) => Committed::Own,
-            Err(CommitError::RolledBack(source)) => return Err(self.rolled_back(store, source)),
+            Err(CommitError::RolledBack(source)) => {
+                return Err(call.rolled_back(store.name(), source));
+            }
             Err(CommitError::Unknown(source)) => self.find_out(store, grant, source).await?,
         };
         let recorded = match &committed {
@@ -112,14 +114,6 @@ impl Claimed<'_> {
         };
         self.share(recorded, sent);
         Ok(committed)
-    }
-
-    fn rolled_back<S: TransactionalStore>(&self, store: &S, source: StoreError) -> Error {
-        self.call.emit(EventKind::StoreError, &source);
-        Error::RolledBack {
-            store: store.name(),
-            source,
-        }
     }
 
     /// Looks for what became of a commit whose answer was lost. A claim waits for one that is still
@@ -146,7 +140,7 @@ impl Claimed<'_> {
                         Claim::Done(recorded) => return Ok(Committed::Another(recorded)),
                         Claim::Busy { .. } => {}
                         // Whatever it is, it is not this call's result.
-                        _ => return Err(self.rolled_back(store, source)),
+                        _ => return Err(call.rolled_back(store.name(), source)),
                     }
                 }
                 Err(error) => source = error,

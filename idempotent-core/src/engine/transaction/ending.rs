@@ -1,16 +1,14 @@
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::caught::Panic;
 use super::commit::{Claimed, Committed};
+use crate::engine::caught::Panic;
 use crate::engine::claim::Call;
-use crate::engine::error_policy::AllCodecs;
-use crate::engine::{Attempt, ErrorPolicy, EventKind, OnError};
-use crate::error::{BoxError, Error, StoreError};
+use crate::engine::running::{ErrorEnd, end_of};
+use crate::engine::{Attempt, ErrorPolicy, EventKind};
+use crate::error::{Error, StoreError};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::Completion;
 use crate::record::Payload;
@@ -181,35 +179,15 @@ fn uncommitted(store: &'static str, error: CommitError) -> Error {
 }
 
 impl Call {
-    /// Encodes a result that is to be kept as a whole: without it, nothing has happened.
-    pub(super) fn encode_whole<T: Serialize>(&self, value: &T) -> Result<Payload, BoxError> {
-        let shared = self.shared();
-        let encoded = catch_unwind(AssertUnwindSafe(|| shared.codecs.encode(value)));
-        let (codec, bytes) =
-            encoded.unwrap_or_else(|_| Err("the result's `Serialize` panicked".into()))?;
-        let (size, limit) = (bytes.len(), shared.max_result);
-        if size > limit {
-            let reason = format!("the result has {size} bytes, and `max_result` allows {limit}");
-            return Err(reason.into());
-        }
-        Ok(Payload { codec, bytes })
-    }
-
-    /// `error`, if it is to be recorded and can be.
+    /// `error`, if it is to be recorded and can be. Nothing has happened that could be in doubt.
     pub(super) fn recordable<E, P: ErrorPolicy<E>>(
         &self,
         errors: &P,
         error: &E,
     ) -> Option<Payload> {
-        match errors.decide(error) {
-            OnError::Record => {
-                let encoded = P::encode(&AllCodecs(&self.shared().codecs), error);
-                encoded
-                    .inspect_err(|reason| self.emit(EventKind::Unrecorded, reason))
-                    .ok()
-            }
-            // Nothing has happened that could be in doubt.
-            OnError::Hold | OnError::Release => None,
+        match end_of(self, errors, error) {
+            ErrorEnd::Record(payload) => Some(payload),
+            ErrorEnd::Hold | ErrorEnd::Release => None,
         }
     }
 }

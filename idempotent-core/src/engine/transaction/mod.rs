@@ -1,7 +1,6 @@
 //! The claim, the operation's own writes and the result in one transaction: no lease, nothing to renew,
 //! and nothing to recover.
 
-mod caught;
 mod claim;
 mod commit;
 mod ending;
@@ -11,12 +10,11 @@ mod within;
 
 use std::future::Future;
 
-pub use self::caught::caught;
 use self::ending::Ended;
 pub use self::ending::InTransaction;
 pub use self::lent::Lent;
 pub use self::seat::{Begun, Seat};
-use super::{Attempt, ErrorPolicy, Operation};
+use super::{Attempt, ErrorPolicy, Operation, caught};
 use crate::error::Error;
 use crate::outcome::Reply;
 use crate::store::TransactionalStore;

@@ -8,7 +8,7 @@ use super::ending::{InTransaction, Pending};
 use crate::engine::claim::{Call, POLL};
 use crate::engine::flight::{AtStore, Find, Passenger};
 use crate::engine::near_cache::Nearby;
-use crate::engine::{ErrorPolicy, EventKind, Mode, OnConflict, Operation};
+use crate::engine::{ErrorPolicy, EventKind, Mode, Operation};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::outcome::Reply;
@@ -152,7 +152,7 @@ impl Place {
             Some(Nearby::Mismatch) => return Err(call.mismatch()),
             None => {}
         }
-        let deadline = self.deadline();
+        let deadline = Instant::now() + call.patience();
         let turn = self.turn(deadline).await?;
         if let Some(recorded) = self.found()? {
             return Ok(Found::Recorded(recorded));
@@ -181,8 +181,7 @@ impl Place {
                 return Err(call.conflict(remaining));
             }
             call.emit(EventKind::Waited, &"");
-            let pause = call.shared().jitter.apply(poll).min(remaining);
-            sleep(pause.min(deadline - now).max(Duration::from_millis(1))).await;
+            sleep(call.until_next_look(poll, remaining.min(deadline - now))).await;
             poll = (poll * 2).min(POLL.1);
         }
     }
@@ -195,14 +194,6 @@ impl Place {
         }
         let grant = Arc::new(grant);
         Claimed { call, grant, turn }
-    }
-
-    fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        match self.call.policy.on_conflict {
-            OnConflict::Fail => now,
-            OnConflict::Wait(limit) => now + limit,
-        }
     }
 
     async fn turn(&self, deadline: Instant) -> Result<AtStore<'_>, Error> {

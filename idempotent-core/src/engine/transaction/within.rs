@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::caught::{Panic, caught};
 use super::claim::Asked;
 use super::lent::Lent;
+use crate::engine::caught::{Panic, caught};
 use crate::engine::claim::Call;
-use crate::engine::{Attempt, ErrorPolicy, EventKind, Mode, OnConflict, Operation};
+use crate::engine::{Attempt, ErrorPolicy, EventKind, Mode, Operation};
 use crate::error::{BoxError, Error, StoreError};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::{Completion, Grant, Recorded, Update};
@@ -98,10 +97,6 @@ impl<S> Within<'_, S> {
         S: RecordsIn<C>,
     {
         let call = self.call;
-        let patience = match call.policy.on_conflict {
-            OnConflict::Fail => Duration::ZERO,
-            OnConflict::Wait(limit) => limit,
-        };
         let failed = |error| {
             call.emit(EventKind::StoreError, &error);
             call.failed(self.name, error)
@@ -110,7 +105,7 @@ impl<S> Within<'_, S> {
         let request = call.fresh_request()?;
         let claim = self
             .store
-            .claim(connection, &call.key, &request, patience)
+            .claim(connection, &call.key, &request, call.patience())
             .await
             .map_err(failed)?;
         let asked = call.asked(claim);
@@ -232,9 +227,7 @@ impl<S> Within<'_, S> {
     }
 
     fn rolled_back(&self, source: StoreError) -> Error {
-        self.call.emit(EventKind::StoreError, &source);
-        let store = self.name;
-        Error::RolledBack { store, source }
+        self.call.rolled_back(self.name, source)
     }
 }
 
