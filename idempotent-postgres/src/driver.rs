@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use crate::value::{Cell, Cells, OtherType, Value};
+use crate::value::{Cell, Cells, OtherType, Value, cells};
 
 impl Value<'_> {
     /// The type that the server is told.
@@ -42,27 +42,7 @@ impl ToSql for Value<'_> {
     to_sql_checked!();
 }
 
-impl Cells for Row {
-    fn blobs(&self, column: usize) -> Cell<Vec<Vec<u8>>> {
-        cell(self, column)
-    }
-
-    fn bytes(&self, column: usize) -> Cell<&[u8]> {
-        cell(self, column)
-    }
-
-    fn flag(&self, column: usize) -> Cell<bool> {
-        cell(self, column)
-    }
-
-    fn number(&self, column: usize) -> Cell<i64> {
-        cell(self, column)
-    }
-
-    fn text(&self, column: usize) -> Cell<&str> {
-        cell(self, column)
-    }
-}
+cells!(Row);
 
 fn cell<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Cell<T> {
     row.try_get(column).map_err(|_| OtherType)

@@ -92,22 +92,8 @@ impl Names {
     /// `$1` key, `$2` owner, `$3` fingerprint, `$4` at most once, `$5` keep in nanoseconds, `$6` keep
     /// and lease in microseconds.
     fn claim(&self) -> String {
-        let Self { record, .. } = self;
-        let columns = COLUMNS.join(", ");
-        format!(
-            "WITH n AS MATERIALIZED (SELECT {CLOCK} AS now),
-             r AS MATERIALIZED (SELECT * FROM {record} WHERE key = $1),
-             added AS (
-                 INSERT INTO {record} ({columns}, version)
-                 SELECT $1, {FORMAT}, 'P', $2, n.now, 1, 0, NULL, NULL, $4, $3, n.now, $5,
-                        n.now + $6, 0, false, 0, NULL, 0, '', n.now
-                   FROM n WHERE NOT EXISTS (SELECT FROM r)
-                 ON CONFLICT (key) DO NOTHING RETURNING fence)
-             SELECT n.now, {read}, {steps}, added.fence
-               FROM n LEFT JOIN added ON true LEFT JOIN r ON true",
-            read = read(),
-            steps = self.steps("true"),
-        )
+        let clock = format!("n AS MATERIALIZED (SELECT {CLOCK} AS now)");
+        self.claim_with(&clock, "", "n")
     }
 
     /// Like [`claim`](Self::claim), in a transaction that others may hold up. They are waited for as
@@ -116,13 +102,23 @@ impl Names {
     /// The clock is read after the timeout was set, the record is inserted with that time, and the last
     /// column is computed when the row is sent, which is after that.
     fn claim_within(&self) -> String {
+        let clock = format!(
+            "t AS MATERIALIZED (
+                 SELECT current_setting('lock_timeout') AS before,
+                        set_config('lock_timeout', $7, true) AS ours),
+             n AS MATERIALIZED (SELECT {CLOCK} AS now FROM t)"
+        );
+        let restored = ", set_config('lock_timeout', t.before, true)";
+        self.claim_with(&clock, restored, "n CROSS JOIN t")
+    }
+
+    /// A claim after `clock`, a part that says what time it is `now` in `n`. `from` has that part in it,
+    /// and what is selected `more`.
+    fn claim_with(&self, clock: &str, more: &str, from: &str) -> String {
         let Self { record, .. } = self;
         let columns = COLUMNS.join(", ");
         format!(
-            "WITH t AS MATERIALIZED (
-                 SELECT current_setting('lock_timeout') AS before,
-                        set_config('lock_timeout', $7, true) AS ours),
-             n AS MATERIALIZED (SELECT {CLOCK} AS now FROM t),
+            "WITH {clock},
              r AS MATERIALIZED (SELECT * FROM {record} WHERE key = $1),
              added AS (
                  INSERT INTO {record} ({columns}, version)
@@ -130,8 +126,8 @@ impl Names {
                         n.now + $6, 0, false, 0, NULL, 0, '', n.now
                    FROM n WHERE NOT EXISTS (SELECT FROM r)
                  ON CONFLICT (key) DO NOTHING RETURNING fence)
-             SELECT n.now, {read}, {steps}, added.fence, set_config('lock_timeout', t.before, true)
-               FROM n CROSS JOIN t LEFT JOIN added ON true LEFT JOIN r ON true",
+             SELECT n.now, {read}, {steps}, added.fence{more}
+               FROM {from} LEFT JOIN added ON true LEFT JOIN r ON true",
             read = read(),
             steps = self.steps("true"),
         )

@@ -107,26 +107,8 @@ impl PostgresStore {
     }
 
     async fn insert_or_look(&self, key: &Key, request: &ClaimRequest) -> Result<Seen, Error> {
-        let life = micros(request.keep)?
-            .checked_add(micros(request.lease)?)
-            .ok_or(Error::OutOfRange)?;
-        let values = [
-            key.as_str().into(),
-            request.owner.as_bytes().as_slice().into(),
-            request.fingerprint.as_bytes().as_slice().into(),
-            Value::Flag(request.at_most_once),
-            number(request.keep.as_nanos())?.into(),
-            life.into(),
-        ];
-        let rows = self.records.run(Verb::Claim, &values).await?;
-        let row = rows.first().ok_or(Error::Reply)?;
-        let looked = Looked::read(row, Steps::All)?;
-        let added = row.number(NEXT).map_err(|_| Error::Reply)?;
-        Ok(match (added, &looked.stored) {
-            (Some(_), _) => Seen::Added(looked),
-            (None, Some(_)) => Seen::There(looked),
-            (None, None) => Seen::Neither,
-        })
+        let values = claim_values(key, request)?;
+        Seen::read(&self.records.run(Verb::Claim, &values).await?)
     }
 
     async fn try_complete(
@@ -185,12 +167,42 @@ impl PostgresStore {
 }
 
 /// What the first statement of a claim has met.
-enum Seen {
+pub(crate) enum Seen {
     /// Nothing: the claim is granted.
     Added(Looked),
     /// A record that came while the statement ran.
     Neither,
     There(Looked),
+}
+
+impl Seen {
+    /// Reads the answer to a claim's first statement.
+    pub(crate) fn read(rows: &[impl Cells]) -> Result<Self, Error> {
+        let row = rows.first().ok_or(Error::Reply)?;
+        let looked = Looked::read(row, Steps::All)?;
+        let added = row.number(NEXT).map_err(|_| Error::Reply)?;
+        Ok(match (added, &looked.stored) {
+            (Some(_), _) => Self::Added(looked),
+            (None, Some(_)) => Self::There(looked),
+            (None, None) => Self::Neither,
+        })
+    }
+}
+
+/// What a claim's first statement is told of it.
+pub(crate) fn claim_values<'a>(
+    key: &'a Key,
+    request: &'a ClaimRequest,
+) -> Result<[Value<'a>; 6], Error> {
+    let life = micros(request.keep)?.checked_add(micros(request.lease)?);
+    Ok([
+        key.as_str().into(),
+        request.owner.as_bytes().as_slice().into(),
+        request.fingerprint.as_bytes().as_slice().into(),
+        Value::Flag(request.at_most_once),
+        number(request.keep.as_nanos())?.into(),
+        life.ok_or(Error::OutOfRange)?.into(),
+    ])
 }
 
 impl Store for PostgresStore {

@@ -56,6 +56,35 @@ pub(crate) trait Cells {
     fn text(&self, column: usize) -> Cell<&str>;
 }
 
+/// Makes a driver's row one, by the `cell` function of the module.
+macro_rules! cells {
+    ($row:ty) => {
+        impl Cells for $row {
+            fn blobs(&self, column: usize) -> Cell<Vec<Vec<u8>>> {
+                cell(self, column)
+            }
+
+            fn bytes(&self, column: usize) -> Cell<&[u8]> {
+                cell(self, column)
+            }
+
+            fn flag(&self, column: usize) -> Cell<bool> {
+                cell(self, column)
+            }
+
+            fn number(&self, column: usize) -> Cell<i64> {
+                cell(self, column)
+            }
+
+            fn text(&self, column: usize) -> Cell<&str> {
+                cell(self, column)
+            }
+        }
+    };
+}
+
+pub(crate) use cells;
+
 /// What is in a column, if it is not NULL.
 pub(crate) type Cell<T> = Result<Option<T>, OtherType>;
 

@@ -113,11 +113,11 @@ impl PostgresTransactions {
         request: &ClaimRequest,
         patience: Duration,
     ) -> Result<(PostgresTransaction, Claim), Error> {
-        let asking = Asking::new(key, request, patience)?;
-        let sql = &self.store.records.sql;
+        let asking = Asking::new(&self.store, key, request, patience);
+        let sql = &self.store.records.sql.claim_within;
         let mut transaction = self.connect().await?;
         let values = asking.values()?;
-        let ready = transaction.prepare(&sql.claim_within, &values).await?;
+        let ready = transaction.prepare(sql, &values).await?;
         // Sent in this order, without a pause.
         let (begun, rows) = join(
             transaction.batch_execute(self.isolation.begin()),
@@ -125,7 +125,7 @@ impl PostgresTransactions {
         )
         .await;
         begun?;
-        let claim = asking.judge(&mut transaction, sql, rows, true).await?;
+        let claim = asking.judge(&mut transaction, rows).await?;
         Ok((transaction, claim))
     }
 }

@@ -4,17 +4,17 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use idempotent_core::Key;
 use idempotent_core::protocol::{Claim, ClaimRequest, Completion, Grant, Operation, Reply, apply};
-use idempotent_core::{Key, Record};
 use tokio_postgres::{Client, Row, Transaction};
 
 use crate::change::{Change, Write, needed};
-use crate::columns::{Looked, NEXT, Steps, number};
+use crate::columns::{Looked, Steps, number};
 use crate::error::Error;
 use crate::notify::message;
 use crate::records::ROUNDS;
 use crate::sql::{Sql, Verb};
-use crate::store::micros;
+use crate::store::{PostgresStore, Seen, claim_values, micros};
 use crate::value::{Cells, Value};
 
 /// Sets for how long a lock is waited for, and tells what it was before.
@@ -39,85 +39,73 @@ pub(crate) trait Session: Send {
     fn execute(&mut self, sql: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-impl Session for Client {
-    type Row = Row;
+macro_rules! session {
+    ($($connection:ty),*) => {$(
+        impl Session for $connection {
+            type Row = Row;
 
-    async fn ask(&mut self, sql: &str, values: &[Value<'_>], _: bool) -> Result<Vec<Row>, Error> {
-        let values = values.iter().map(|value| (value, value.sql_type()));
-        let rows = self.query_typed_raw(sql, values).await?;
-        Ok(rows.try_collect().await?)
-    }
+            async fn ask(
+                &mut self,
+                sql: &str,
+                values: &[Value<'_>],
+                _: bool,
+            ) -> Result<Vec<Row>, Error> {
+                let values = values.iter().map(|value| (value, value.sql_type()));
+                let rows = self.query_typed_raw(sql, values).await?;
+                Ok(rows.try_collect().await?)
+            }
 
-    async fn execute(&mut self, sql: &str) -> Result<(), Error> {
-        Ok(self.batch_execute(sql).await?)
-    }
+            async fn execute(&mut self, sql: &str) -> Result<(), Error> {
+                Ok(self.batch_execute(sql).await?)
+            }
+        }
+    )*};
 }
 
-impl Session for Transaction<'_> {
-    type Row = Row;
+session!(Client, Transaction<'_>);
 
-    async fn ask(&mut self, sql: &str, values: &[Value<'_>], _: bool) -> Result<Vec<Row>, Error> {
-        let values = values.iter().map(|value| (value, value.sql_type()));
-        let rows = self.query_typed_raw(sql, values).await?;
-        Ok(rows.try_collect().await?)
-    }
-
-    async fn execute(&mut self, sql: &str) -> Result<(), Error> {
-        Ok(self.batch_execute(sql).await?)
-    }
-}
-
-/// A claim, as the parameters of a statement.
+/// A claim in a transaction.
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
+    sql: &'a Sql,
+    prepares: bool,
     key: &'a Key,
-    operation: Operation,
-    keep: i64,
-    life: i64,
+    request: &'a ClaimRequest,
     timeout: String,
 }
 
 impl<'a> Asking<'a> {
     pub(super) fn new(
+        store: &'a PostgresStore,
         key: &'a Key,
-        request: &ClaimRequest,
+        request: &'a ClaimRequest,
         patience: Duration,
-    ) -> Result<Self, Error> {
-        let life = micros(request.keep)?.checked_add(micros(request.lease)?);
-        Ok(Self {
+    ) -> Self {
+        Self {
+            sql: &store.records.sql,
+            prepares: store.prepares(),
             key,
-            operation: Operation::Claim(request.clone()),
-            keep: number(request.keep.as_nanos())?,
-            life: life.ok_or(Error::OutOfRange)?,
+            request,
             // None at all would be for ever.
             timeout: format!("{}ms", patience.as_millis().clamp(1, i32::MAX as u128)),
-        })
+        }
     }
 
+    /// The parameters of the first statement, [`Sql::claim_within`].
     pub(super) fn values(&self) -> Result<[Value<'_>; 7], Error> {
-        let Operation::Claim(request) = &self.operation else {
-            return Err(Error::OtherReply);
-        };
-        Ok([
-            self.key.as_str().into(),
-            request.owner.as_bytes().as_slice().into(),
-            request.fingerprint.as_bytes().as_slice().into(),
-            Value::Flag(request.at_most_once),
-            self.keep.into(),
-            self.life.into(),
-            self.timeout.as_str().into(),
-        ])
+        let [key, owner, fingerprint, at_most_once, keep, life] =
+            claim_values(self.key, self.request)?;
+        let timeout = self.timeout.as_str().into();
+        Ok([key, owner, fingerprint, at_most_once, keep, life, timeout])
     }
 
     /// What the first statement has come to, and what is to be done about it.
     pub(super) async fn judge<S: Session>(
         &self,
         session: &mut S,
-        sql: &Sql,
         rows: Result<Vec<S::Row>, Error>,
-        prepares: bool,
     ) -> Result<Claim, Error> {
-        match self.try_judge(session, sql, rows, prepares).await {
+        match self.try_judge(session, rows).await {
             Err(error) if error.is_lock_timeout() => Ok(Claim::Busy {
                 remaining: UNKNOWN,
                 attempt: 1,
@@ -129,23 +117,14 @@ impl<'a> Asking<'a> {
     async fn try_judge<S: Session>(
         &self,
         session: &mut S,
-        sql: &Sql,
         rows: Result<Vec<S::Row>, Error>,
-        prepares: bool,
     ) -> Result<Claim, Error> {
-        let (looked, added) = {
-            let rows = rows?;
-            let row = rows.first().ok_or(Error::Reply)?;
-            let added = row.number(NEXT).map_err(|_| Error::Reply)?;
-            (Looked::read(row, Steps::All)?, added.is_some())
-        };
-        let reply = match looked {
-            looked if added => apply(&mut None::<Record>, &self.operation, looked.now),
-            looked if looked.stored.is_some() => {
-                self.settle(session, sql, Some(looked), prepares).await?
-            }
-            // It came while the statement ran, which does not see it.
-            _ => self.settle(session, sql, None, prepares).await?,
+        let operation = Operation::Claim(self.request.clone());
+        let seen = Seen::read(&rows?)?;
+        let reply = match seen {
+            Seen::Added(looked) => apply(&mut None, &operation, looked.now),
+            Seen::There(looked) => self.settle(session, &operation, Some(looked)).await?,
+            Seen::Neither => self.settle(session, &operation, None).await?,
         };
         match reply {
             Reply::Claim(claim) => Ok(claim),
@@ -157,69 +136,52 @@ impl<'a> Asking<'a> {
     async fn settle<S: Session>(
         &self,
         session: &mut S,
-        sql: &Sql,
+        operation: &Operation,
         mut seen: Option<Looked>,
-        prepares: bool,
     ) -> Result<Reply, Error> {
         for _ in 0..ROUNDS {
             let looked = match seen.take() {
                 Some(looked) => looked,
-                None => self.look(session, sql, prepares).await?,
+                None => self.look(session, needed(operation)).await?,
             };
-            let Change { reply, write } = Change::of(looked, &self.operation)?;
+            let Change { reply, write } = Change::of(looked, operation)?;
             match write {
                 None => return Ok(reply),
-                Some(write) if self.write(session, sql, &write, prepares).await? => {
-                    return Ok(reply);
-                }
+                Some(write) if self.write(session, &write).await? => return Ok(reply),
                 Some(_) => {}
             }
         }
         Err(Error::Contended)
     }
 
-    async fn look<S: Session>(
-        &self,
-        session: &mut S,
-        sql: &Sql,
-        prepares: bool,
-    ) -> Result<Looked, Error> {
-        let steps = needed(&self.operation);
+    async fn look<S: Session>(&self, session: &mut S, steps: Steps<'_>) -> Result<Looked, Error> {
         let values = [self.key.as_str().into(), Value::Flag(true), Value::NO_BYTES];
-        let rows = session.ask(sql.text(Verb::Look), &values, prepares).await?;
+        let look = self.sql.text(Verb::Look);
+        let rows = session.ask(look, &values, self.prepares).await?;
         Looked::read(rows.first().ok_or(Error::Reply)?, steps)
     }
 
-    async fn write<S: Session>(
-        &self,
-        session: &mut S,
-        sql: &Sql,
-        write: &Write,
-        prepares: bool,
-    ) -> Result<bool, Error> {
-        let before = set_timeout(session, &self.timeout, prepares).await?;
+    async fn write<S: Session>(&self, session: &mut S, write: &Write) -> Result<bool, Error> {
+        let before = self.set_timeout(session, &self.timeout).await?;
         let tell = write.tells.then(|| message(self.key));
         let encoded = write.encode(self.key)?;
         let values = write.values(&encoded, tell.as_deref())?;
-        let written = !session
-            .ask(sql.text(write.verb()), &values, prepares)
-            .await?
-            .is_empty();
-        set_timeout(session, &before, prepares).await?;
-        Ok(written)
+        let change = self.sql.text(write.verb());
+        let rows = session.ask(change, &values, self.prepares).await?;
+        self.set_timeout(session, &before).await?;
+        Ok(!rows.is_empty())
     }
-}
 
-async fn set_timeout<S: Session>(
-    session: &mut S,
-    timeout: &str,
-    prepares: bool,
-) -> Result<String, Error> {
-    let rows = session
-        .ask(SET_TIMEOUT, &[timeout.into()], prepares)
-        .await?;
-    let before = rows.first().and_then(|row| row.text(0).ok().flatten());
-    before.map(str::to_owned).ok_or(Error::Reply)
+    async fn set_timeout<S: Session>(
+        &self,
+        session: &mut S,
+        timeout: &str,
+    ) -> Result<String, Error> {
+        let values = [timeout.into()];
+        let rows = session.ask(SET_TIMEOUT, &values, self.prepares).await?;
+        let before = rows.first().and_then(|row| row.text(0).ok().flatten());
+        before.map(str::to_owned).ok_or(Error::Reply)
+    }
 }
 
 /// A completion, as the parameters of a statement.

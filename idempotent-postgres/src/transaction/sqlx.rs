@@ -10,7 +10,7 @@ use super::Isolation;
 use super::session::Session;
 use crate::error::Error;
 use crate::store::PostgresStore;
-use crate::value::{Cell, Cells, OtherType, Value};
+use crate::value::{Cell, Cells, OtherType, Value, cells};
 
 /// Transactions of `sqlx`, which hold the claim, the operation's own rows and the result. The pool's
 /// database must be the store's.
@@ -180,27 +180,7 @@ impl Session for PgConnection {
     }
 }
 
-impl Cells for PgRow {
-    fn blobs(&self, column: usize) -> Cell<Vec<Vec<u8>>> {
-        cell(self, column)
-    }
-
-    fn bytes(&self, column: usize) -> Cell<&[u8]> {
-        cell(self, column)
-    }
-
-    fn flag(&self, column: usize) -> Cell<bool> {
-        cell(self, column)
-    }
-
-    fn number(&self, column: usize) -> Cell<i64> {
-        cell(self, column)
-    }
-
-    fn text(&self, column: usize) -> Cell<&str> {
-        cell(self, column)
-    }
-}
+cells!(PgRow);
 
 fn cell<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, column: usize) -> Cell<T> {
     row.try_get(column).map_err(|_| OtherType)

@@ -22,11 +22,11 @@ impl PostgresStore {
         request: &ClaimRequest,
         patience: Duration,
     ) -> Result<Claim, Error> {
-        let sql = &self.records.sql;
-        let asking = Asking::new(key, request, patience)?;
-        let (values, prepares) = (asking.values()?, self.prepares());
-        let rows = session.ask(&sql.claim_within, &values, prepares).await;
-        asking.judge(session, sql, rows, prepares).await
+        let asking = Asking::new(self, key, request, patience);
+        let values = asking.values()?;
+        let claim = &self.records.sql.claim_within;
+        let rows = session.ask(claim, &values, self.prepares()).await;
+        asking.judge(session, rows).await
     }
 
     pub(super) async fn complete_within<S: Session>(
