@@ -167,6 +167,21 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> Result<Connection,
     Ok(connection)
 }
 
+/// Begins a transaction with `begin` once the file's lock is free, for as long as another process may
+/// have it.
+///
+/// It must be an immediate one: a deferred one that read first could not become a writing one once
+/// another process has written, and would not wait for its turn either.
+pub(crate) fn patiently<T>(begin: impl Fn() -> rusqlite::Result<T>) -> Result<T, Error> {
+    let end = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match begin().map_err(Error::from) {
+            Err(error) if error.is_busy() && Instant::now() < end => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Turns the write-ahead log on, which the file then keeps.
 fn enter_wal_mode(connection: &Connection) -> Result<(), Error> {
     // Two processes that turn it on at once are told that the other is in the way, and are told so

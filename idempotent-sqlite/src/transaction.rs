@@ -12,10 +12,10 @@ use idempotent_core::protocol::{
 use idempotent_core::{CommitError, Key, RecordsIn, StoreError, TransactionalStore};
 use rusqlite::Connection;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::error::Error;
-use crate::options::{BUSY_TIMEOUT, Durability, LOCK_PAUSE, connect};
+use crate::options::{Durability, LOCK_PAUSE, connect, patiently};
 use crate::rows::{Rows, Table};
 use crate::store::SqliteStore;
 
@@ -74,7 +74,7 @@ impl Transactions {
                 *turn = Some(connection);
             }
             let transaction = SqliteTransaction { turn };
-            begin_immediate(&transaction)?;
+            patiently(|| transaction.execute_batch("BEGIN IMMEDIATE"))?;
             Ok(transaction)
         })
         .await
@@ -96,11 +96,7 @@ impl Transactions {
         key: &Key,
         request: &ClaimRequest,
     ) -> Result<Claim, Error> {
-        let mut rows = Rows::new(connection, &self.table);
-        let operation = Operation::Claim(request.clone());
-        let reply = rows.update(key, |slot, now| protocol::apply(slot, &operation, now))?;
-        rows.purge_in_passing()?;
-        match reply {
+        match self.apply_in(connection, key, &Operation::Claim(request.clone()))? {
             Reply::Claim(claim) => Ok(claim),
             _ => Err(Error::OtherReply),
         }
@@ -114,28 +110,22 @@ impl Transactions {
         completion: &Completion,
     ) -> Result<Update, Error> {
         let (grant, completion) = (grant.clone(), completion.clone());
-        let operation = Operation::Complete { grant, completion };
-        let mut rows = Rows::new(connection, &self.table);
-        match rows.update(key, |slot, now| protocol::apply(slot, &operation, now))? {
+        match self.apply_in(connection, key, &Operation::Complete { grant, completion })? {
             Reply::Update(update) => Ok(update),
             _ => Err(Error::OtherReply),
         }
     }
-}
 
-/// The lock of the file, for as long as another process may have it.
-fn begin_immediate(connection: &Connection) -> Result<(), Error> {
-    let end = Instant::now() + BUSY_TIMEOUT;
-    loop {
-        // A deferred transaction that read first could not become a writing one once another has
-        // written, and would not wait for its turn either.
-        match connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(Error::from)
-        {
-            Err(error) if error.is_busy() && Instant::now() < end => {}
-            begun => return begun,
-        }
+    fn apply_in(
+        &self,
+        connection: &Connection,
+        key: &Key,
+        operation: &Operation,
+    ) -> Result<Reply, Error> {
+        let mut rows = Rows::new(connection, &self.table);
+        let reply = rows.update(key, |slot, now| protocol::apply(slot, operation, now))?;
+        rows.purge_in_passing()?;
+        Ok(reply)
     }
 }
 

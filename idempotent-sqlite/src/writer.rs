@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::options::{BUSY_TIMEOUT, LOCK_PAUSE};
+use crate::options::{LOCK_PAUSE, patiently};
 use crate::rows::{Rows, Table};
 
 /// How many operations share a commit at most.
@@ -237,17 +237,8 @@ impl Worker {
 
     /// Begins a transaction that writes.
     fn begin(&self) -> Result<Transaction<'_>, Error> {
-        let end = Instant::now() + BUSY_TIMEOUT;
-        loop {
-            // A deferred transaction that read first could not become a writing one once another
-            // process has written, and would not wait for its turn either.
-            let begun =
-                Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
-            match begun.map_err(Error::from) {
-                Err(error) if error.is_busy() && Instant::now() < end => {}
-                begun => return begun,
-            }
-        }
+        let begin = || Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+        patiently(begin)
     }
 
     /// Returns the keys whose waiters are to be woken.

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
             Kind::Fuzz => fuzz::run(&args.targets, args.fuzz_seconds()),
             Kind::Interleavings => interleavings::run(args.full),
             Kind::Mutants => mutants::run(),
-            kind => args.explore(kind.name()),
+            kind => args.explore(kind),
         }));
     }
     if !chaos.is_empty() {
@@ -122,33 +122,27 @@ impl VerifyArgs {
         self.seconds.unwrap_or(if self.full { 60 } else { 3 })
     }
 
-    /// Runs a part in which nothing real happens. Ten times as fast when it is optimised.
-    fn explore(&self, name: &str) -> Result<()> {
-        let mut command = cargo(["run", "--release", "--package", "verification", "--", name]);
-        if self.full {
-            command.arg("--full");
-        }
-        if let Some(seed) = self.seed.filter(|_| name == "sim") {
-            command.arg(format!("--seed={seed}"));
-        }
-        run_command(&mut command)
+    /// Runs a part in which nothing real happens.
+    fn explore(&self, kind: Kind) -> Result<()> {
+        let seed = self.seed.filter(|_| kind == Kind::Sim);
+        self.verification(&[kind.name()], seed)
     }
 
     fn chaos(&self, kinds: &[Kind]) -> Result<()> {
         tools::ensure_installed()?;
-        let mut command = cargo([
-            "run",
-            "--release",
-            "--package",
-            "verification",
-            "--",
-            "chaos",
-        ]);
+        let names = kinds.iter().map(|kind| kind.name());
+        let task: Vec<_> = ["chaos"].into_iter().chain(names).collect();
+        self.verification(&task, self.seed)
+    }
+
+    /// Runs the program `verification`. Ten times as fast when it is optimised.
+    fn verification(&self, task: &[&str], seed: Option<u64>) -> Result<()> {
+        let mut command = cargo(["run", "--release", "--package", "verification", "--"]);
+        command.args(task);
         if self.full {
             command.arg("--full");
         }
-        command.args(kinds.iter().map(|kind| kind.name()));
-        if let Some(seed) = self.seed {
+        if let Some(seed) = seed {
             command.arg(format!("--seed={seed}"));
         }
         run_command(&mut command)

@@ -5,10 +5,11 @@ mod postgres;
 mod sqlite;
 
 use anyhow::Result;
+use idempotency::{Engine, Error, idempotent};
 use tokio::runtime::Runtime;
 
 use crate::args::Args;
-use crate::orders::{Desk, Order, Taken, orders, receipt_text, threads};
+use crate::orders::{Desk, Order, Receipt, Taken, orders, receipt_text, threads};
 use crate::progress::Progress;
 use crate::rounds::Pair;
 use crate::table::{Bar, Row, Table, Unit};
@@ -85,6 +86,34 @@ impl<P: Desk, T: Desk, L: Desk, S: Desk> Desks<P, T, L, S> {
             }
         }
         Ok(())
+    }
+}
+
+/// Rows in a transaction of their own, under a lease.
+#[derive(Clone)]
+struct Lease<P> {
+    engine: Engine,
+    plain: P,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Idempotency(#[from] Error),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl<P: Desk> Lease<P> {
+    #[idempotent(key = order.request, scope = "shop.lease", engine = self.engine)]
+    async fn order(&self, order: Order) -> Result<Receipt, Failure> {
+        Ok(self.plain.take(order).await?)
+    }
+}
+
+impl<P: Desk> Desk for Lease<P> {
+    async fn take(&self, order: Order) -> Result<Receipt> {
+        Ok(self.order(order).await?)
     }
 }
 

@@ -10,7 +10,7 @@ use idempotency::{Engine, Error, idempotent};
 use idempotent_testkit::server::PostgresServer;
 use tokio::runtime::Runtime;
 
-use super::{Desks, Names, rate};
+use super::{Desks, Lease, Names, rate};
 use crate::args::Args;
 use crate::orders::{Desk, Order, Receipt, deliver, orders};
 use crate::progress::Progress;
@@ -167,8 +167,6 @@ enum Failure {
     Idempotency(#[from] Error),
     #[error(transparent)]
     Postgres(#[from] tokio_postgres::Error),
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
 }
 
 impl Transaction {
@@ -189,25 +187,6 @@ impl Transaction {
 }
 
 impl Desk for Transaction {
-    async fn take(&self, order: Order) -> Result<Receipt> {
-        Ok(self.order(order).await?)
-    }
-}
-
-#[derive(Clone)]
-struct Lease {
-    engine: Engine,
-    plain: Plain,
-}
-
-impl Lease {
-    #[idempotent(key = order.request, scope = "shop.lease", engine = self.engine)]
-    async fn order(&self, order: Order) -> Result<Receipt, Failure> {
-        Ok(self.plain.take(order).await?)
-    }
-}
-
-impl Desk for Lease {
     async fn take(&self, order: Order) -> Result<Receipt> {
         Ok(self.order(order).await?)
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
-use super::{Desks, Names};
+use super::{Desks, Lease, Names};
 use crate::args::Args;
 use crate::orders::{Desk, Order, Receipt, deliver};
 use crate::progress::Progress;
@@ -116,8 +116,6 @@ enum Failure {
     Idempotency(#[from] Error),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
 }
 
 impl Transaction {
@@ -134,25 +132,6 @@ impl Transaction {
 }
 
 impl Desk for Transaction {
-    async fn take(&self, order: Order) -> Result<Receipt> {
-        Ok(self.order(order).await?)
-    }
-}
-
-#[derive(Clone)]
-struct Lease {
-    engine: Engine,
-    plain: Plain,
-}
-
-impl Lease {
-    #[idempotent(key = order.request, scope = "shop.lease", engine = self.engine)]
-    async fn order(&self, order: Order) -> Result<Receipt, Failure> {
-        Ok(self.plain.take(order).await?)
-    }
-}
-
-impl Desk for Lease {
     async fn take(&self, order: Order) -> Result<Receipt> {
         Ok(self.order(order).await?)
     }
