@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::detach::{ToTheEnd, in_background};
+use super::detach::ToTheEnd;
 use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::flight::{AtStore, Find};
 use super::near_cache::Nearby;
@@ -196,7 +196,10 @@ impl Call {
     async fn ask(self: &Arc<Self>, wait: bool, mut now: Instant) -> Result<Asked, Error> {
         loop {
             let owner = Owner::random().map_err(Error::Randomness)?;
-            let asked = ToTheEnd::new(Arc::clone(self).ask_as(self.request(owner, wait), now));
+            let asked = ToTheEnd::new(
+                self,
+                Arc::clone(self).ask_as(self.request(owner, wait), now),
+            );
             match asked.await? {
                 Some(Asked::Claimed(Claimed::Granted(held))) => {
                     if let Some(held) = held.in_time().await? {
@@ -271,7 +274,9 @@ impl Call {
             return;
         }
         let call = Arc::clone(self);
-        in_background(async move { call.release_unrun(Holder { owner, fence: None }).await });
+        self.shared()
+            .background
+            .spawn(async move { call.release_unrun(Holder { owner, fence: None }).await });
     }
 
     /// Says that `holder` never began, for as long as it takes the store to hear it, within reason.
@@ -348,7 +353,7 @@ impl Call {
         let encoded = catch_unwind(AssertUnwindSafe(|| shared.codecs.encode(value)));
         let (codec, bytes) =
             encoded.unwrap_or_else(|_| Err("the result's `Serialize` panicked".into()))?;
-        let (size, limit) = (bytes.len(), shared.max_result);
+        let (size, limit) = (bytes.len(), self.policy.max_result);
         if size > limit {
             let reason = format!("the result has {size} bytes, and `max_result` allows {limit}");
             return Err(reason.into());

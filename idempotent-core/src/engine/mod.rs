@@ -25,6 +25,7 @@ use std::time::Duration;
 
 pub use self::attempt::Attempt;
 pub use self::caught::caught;
+use self::detach::Background;
 pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
@@ -77,11 +78,11 @@ pub struct Engine {
 }
 
 pub(crate) struct Shared {
+    background: Background,
     codecs: Codecs,
     events: Events,
     flights: Arc<Flights>,
     jitter: Jitter,
-    max_result: usize,
     mode: Mode,
     near_cache: Option<NearCache>,
     policy: Policy,
@@ -109,7 +110,6 @@ impl Engine {
         EngineBuilder {
             codecs: Codecs::default(),
             jitter: None,
-            max_result: 1024 * 1024,
             mode: Mode::Enabled,
             near_cache: None,
             observer: None,
@@ -126,6 +126,33 @@ impl Engine {
     /// it when the code moves.
     pub fn operation(&self, scope: impl Into<Cow<'static, str>>) -> Operation<NoKey> {
         Operation::new(Some(self.clone()), scope.into(), None)
+    }
+
+    /// Waits until nothing of this engine goes on in the background: no
+    /// [detached](Operation::run_detached) operation, no result that is recorded late, no message to the
+    /// store about a call that was dropped.
+    ///
+    /// For the end of a program: what its runtime kills is neither recorded nor released, and its key
+    /// stays claimed until the lease is over. Stop the callers first, and bound the wait:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use idempotent_core::{Engine, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let engine = Engine::new(MemoryStore::new());
+    /// // ... serve until told to stop, then:
+    /// let patience = Duration::from_secs(30);
+    /// let drained = tokio::time::timeout(patience, engine.drained()).await;
+    /// assert!(drained.is_ok());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only waits.
+    pub async fn drained(&self) {
+        self.shared.background.none().await;
     }
 
     /// Makes this the engine of all operations that name none. Only an application may do this, at
@@ -162,7 +189,6 @@ impl std::fmt::Debug for Shared {
 pub struct EngineBuilder {
     codecs: Codecs,
     jitter: Option<Jitter>,
-    max_result: usize,
     mode: Mode,
     near_cache: Option<usize>,
     observer: Option<Arc<dyn Observer>>,
@@ -227,7 +253,7 @@ impl EngineBuilder {
     /// larger one is returned, and later calls get
     /// [`Error::ResultUnavailable`](crate::Error::ResultUnavailable).
     pub const fn max_result(mut self, bytes: usize) -> Self {
-        self.max_result = bytes;
+        self.policy.max_result = bytes;
         self
     }
 
@@ -289,6 +315,7 @@ impl EngineBuilder {
         let secret = Owner::random().unwrap_or(Owner::from_bytes([0; 16]));
         Engine {
             shared: Arc::new(Shared {
+                background: Background::new(),
                 codecs: self.codecs,
                 events: Events {
                     observer: self.observer,
@@ -296,7 +323,6 @@ impl EngineBuilder {
                 },
                 flights: Arc::default(),
                 jitter: self.jitter.unwrap_or_else(Jitter::random),
-                max_result: self.max_result,
                 mode: self.mode,
                 near_cache: self.near_cache.map(NearCache::new),
                 policy: self.policy,

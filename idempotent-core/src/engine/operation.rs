@@ -104,6 +104,12 @@ impl<P> Operation<P> {
         self
     }
 
+    /// The largest encoded result that is kept, in bytes.
+    pub const fn max_result(mut self, bytes: usize) -> Self {
+        self.policy.max_result = bytes;
+        self
+    }
+
     /// Sets what the call is compared by: a retry must have the same `arguments`. Without, only the
     /// key counts.
     pub fn fingerprint(mut self, arguments: &(impl Serialize + ?Sized)) -> Self {

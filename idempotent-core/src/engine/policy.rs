@@ -98,6 +98,7 @@ pub enum Verdict<T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     pub(crate) lease: Duration,
+    pub(crate) max_result: usize,
     pub(crate) on_abandoned: OnAbandoned,
     pub(crate) on_cancel: OnCancel,
     pub(crate) on_conflict: OnConflict,
@@ -111,6 +112,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(30),
+            max_result: 1024 * 1024,
             on_abandoned: OnAbandoned::default(),
             on_cancel: OnCancel::default(),
             on_conflict: OnConflict::Wait(Duration::from_secs(30)),

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::attempt::LeaseSignal;
 use super::caught::{Panic, poll_caught};
 use super::claim::Call;
-use super::detach::{ToTheEnd, in_background};
+use super::detach::ToTheEnd;
 use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::settle::Settled;
 use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded, Start};
@@ -147,11 +147,17 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
         R::Value: Send,
         P: Send + 'static,
     {
+        let counts = match &self.held {
+            Protection::Held(held) => Some(held.call.shared().background.task()),
+            Protection::None(call) => call.as_ref().map(|call| call.shared().background.task()),
+        };
         let begun = async move {
-            match self.in_time().await {
+            let reply = match self.in_time().await {
                 Start::Return(reply) => reply,
                 Start::Run(running) => running.finish(body).await,
-            }
+            };
+            drop(counts);
+            reply
         };
         let task = tokio::spawn(begun.in_current_span());
         match task.await {
@@ -350,7 +356,7 @@ impl Held {
 
     fn renew(&self) -> impl Future<Output = Result<Update, StoreError>> + Send + use<> {
         let (call, grant) = (Arc::clone(&self.call), Arc::clone(&self.grant));
-        ToTheEnd::new(async move {
+        ToTheEnd::new(&self.call, async move {
             call.shared()
                 .store
                 .renew(&call.key, &grant, call.policy.lease)
@@ -375,7 +381,7 @@ impl Held {
 
     /// Tells the store how the attempt ended, even if nobody waits for it.
     pub(crate) async fn tell(&self, release: Release) {
-        ToTheEnd::new(self.telling(release)).await;
+        ToTheEnd::new(&self.call, self.telling(release)).await;
     }
 
     fn telling(&self, release: Release) -> impl Future<Output = ()> + Send + use<> {
@@ -398,6 +404,6 @@ impl Drop for Held {
             (Stage::Runs, OnCancel::Hold) => Release::new(Ending::Cancelled, ReleaseMode::Note),
             (Stage::Runs, OnCancel::Release) => Release::new(Ending::Cancelled, ReleaseMode::Free),
         };
-        in_background(self.telling(release));
+        self.call.shared().background.spawn(self.telling(release));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::EventKind;
 use super::claim::{Call, Claimed};
-use super::detach::{ToTheEnd, in_background};
+use super::detach::ToTheEnd;
 use super::running::{ErrorEnd, Held};
 use crate::codec::CodecId;
 use crate::error::StoreError;
@@ -45,7 +45,7 @@ impl Held {
             completion,
             began: Instant::now(),
         };
-        let settled = match ToTheEnd::new(recorder.record()).await {
+        let settled = match ToTheEnd::new(&self.call, recorder.record()).await {
             Told::Recorded { kept } => Settled::Recorded { kept },
             Told::Unrecorded(error) => Settled::Unrecorded(error),
             Told::Lost(found) => Box::pin(self.superseded(found)).await,
@@ -115,7 +115,8 @@ impl Recorder {
             Told::Unrecorded(error) => {
                 self.call.emit(EventKind::Unrecorded, &error);
                 if error.is_transient() {
-                    in_background(self.record_late());
+                    let call = Arc::clone(&self.call);
+                    call.shared().background.spawn(self.record_late());
                 }
                 Told::Unrecorded(error)
             }

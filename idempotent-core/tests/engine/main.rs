@@ -5,6 +5,7 @@
 mod abandoned;
 mod cancel;
 mod conflict;
+mod drained;
 mod errors;
 mod late_grant;
 mod lease;

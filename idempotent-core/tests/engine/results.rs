@@ -66,6 +66,18 @@ async fn a_result_over_the_limit_is_returned_marked_and_never_runs_again() {
         };
         world.operation().run(body)
     };
+    let roomy = World::new();
+    let operation = roomy.operation().max_result(1000);
+    let kept = operation
+        .run(async { Ok::<_, Error>(Outcome::new("x".repeat(999))) })
+        .await;
+    assert!(
+        matches!(
+            kept.unwrap().provenance(),
+            Provenance::Executed { kept: false, .. }
+        ),
+        "an operation has a limit of its own"
+    );
     let first = call(999).await.unwrap();
     assert_eq!(
         first.provenance(),
