@@ -183,9 +183,9 @@ mod sync;
 pub use self::clock::{Clock, Timestamp};
 pub use self::codec::{Codec, CodecId, Json};
 pub use self::engine::{
-    Attempt, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent, NoKey, Observer,
-    OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation,
-    RecordErrors, RerunErrors, UnrecordedErrors, Verdict,
+    Attempt, CleanErrors, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent, NoKey,
+    Observer, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded,
+    Operation, RecordErrors, RerunErrors, UnrecordedErrors, Verdict,
 };
 pub use self::error::{BoxError, Error, StoreError, UnrecordedValue};
 pub use self::fingerprint::{

@@ -22,6 +22,12 @@ pub trait ErrorPolicy<E>: sealed::Sealed + Send + Sync {
     #[doc(hidden)]
     fn decide(&self, error: &E) -> OnError;
 
+    /// Whether `error` says that the operation has done nothing.
+    #[doc(hidden)]
+    fn is_clean(&self, _error: &E) -> bool {
+        false
+    }
+
     /// Whether a transaction that ended with `error` is to run again.
     #[doc(hidden)]
     fn reruns(&self, _error: &E) -> bool {
@@ -57,12 +63,19 @@ pub struct RerunErrors<P, E> {
     pub(super) is_given_up: fn(&E) -> bool,
 }
 
+/// Some errors say that the operation has done nothing.
+pub struct CleanErrors<P, E> {
+    pub(super) policy: P,
+    pub(super) is_clean: fn(&E) -> bool,
+}
+
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals a trait")]
     pub trait Sealed {}
     impl Sealed for super::UnrecordedErrors {}
     impl<E> Sealed for super::RecordErrors<E> {}
     impl<P, E> Sealed for super::RerunErrors<P, E> {}
+    impl<P, E> Sealed for super::CleanErrors<P, E> {}
 }
 
 impl<E> ErrorPolicy<E> for UnrecordedErrors {
@@ -109,6 +122,10 @@ impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for RerunErrors<P, E> {
         self.policy.decide(error)
     }
 
+    fn is_clean(&self, error: &E) -> bool {
+        self.policy.is_clean(error)
+    }
+
     fn reruns(&self, error: &E) -> bool {
         (self.is_given_up)(error)
     }
@@ -119,6 +136,35 @@ impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for RerunErrors<P, E> {
 
     fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
         P::decode(codecs, payload)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for CleanErrors<P, E> {
+    fn decide(&self, error: &E) -> OnError {
+        self.policy.decide(error)
+    }
+
+    fn is_clean(&self, error: &E) -> bool {
+        (self.is_clean)(error)
+    }
+
+    fn reruns(&self, error: &E) -> bool {
+        self.policy.reruns(error)
+    }
+
+    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
+        P::encode(codecs, error)
+    }
+
+    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
+        P::decode(codecs, payload)
+    }
+}
+
+impl<P: fmt::Debug, E> fmt::Debug for CleanErrors<P, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CleanErrors").field(&self.policy).finish()
     }
 }
 

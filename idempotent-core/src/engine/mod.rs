@@ -26,7 +26,9 @@ use std::time::Duration;
 pub use self::attempt::Attempt;
 pub use self::caught::caught;
 use self::detach::Background;
-pub use self::error_policy::{AllCodecs, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
+pub use self::error_policy::{
+    AllCodecs, CleanErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors,
+};
 use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;

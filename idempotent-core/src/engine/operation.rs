@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::claim::{Call, Claimed};
-use super::error_policy::{ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
+use super::error_policy::{CleanErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
 use super::policy::Policy;
 use super::running::Running;
 use super::{
@@ -161,6 +161,40 @@ impl<P> Operation<P> {
     pub const fn on_unrecorded(mut self, on_unrecorded: OnUnrecorded) -> Self {
         self.policy.on_unrecorded = on_unrecorded;
         self
+    }
+
+    /// Takes some errors for the word that the operation has done nothing: it found its arguments invalid,
+    /// say. The attempt does not count, and if it was the first, the key may be used with other arguments.
+    /// Such an error is never recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use idempotent_core::{Engine, Error, MemoryStore};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum OrderError {
+    ///     #[error("an order needs an item")]
+    ///     Empty,
+    ///     #[error(transparent)]
+    ///     Idempotency(#[from] Error),
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), OrderError> {
+    /// let engine = Engine::new(MemoryStore::new());
+    /// let order = async |items: u32| {
+    ///     let operation = engine.operation("orders.create").key("k").fingerprint(&items);
+    ///     let operation = operation.clean_if(|error| matches!(error, OrderError::Empty));
+    ///     operation.run(async { if items == 0 { Err(OrderError::Empty) } else { Ok(items) } }).await
+    /// };
+    /// assert!(order(0).await.is_err());
+    /// assert_eq!(order(3).await?, 3); // no mismatch: nothing was done for the first
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clean_if<E>(self, is_clean: fn(&E) -> bool) -> Operation<CleanErrors<P, E>> {
+        self.map_errors(|policy| CleanErrors { policy, is_clean })
     }
 
     /// Runs the operation's [transaction](Self::run_in) again if its error is one of those by which a

@@ -217,6 +217,7 @@ async fn conclude<R: Reply, P: ErrorPolicy<R::Error>>(held: Held, errors: P, rep
 /// What becomes of a record whose operation returned `error`.
 pub(crate) fn end_of<E, P: ErrorPolicy<E>>(call: &Call, errors: &P, error: &E) -> ErrorEnd {
     match errors.decide(error) {
+        _ if errors.is_clean(error) => ErrorEnd::Clean,
         OnError::Hold => ErrorEnd::Hold,
         OnError::Release => ErrorEnd::Release,
         OnError::Record => match P::encode(&AllCodecs(&call.shared().codecs), error) {
@@ -240,6 +241,8 @@ impl<R, P> fmt::Debug for Running<R, P> {
 
 /// What becomes of a record whose operation returned an error.
 pub(crate) enum ErrorEnd {
+    /// Nothing was done, so that the attempt does not count.
+    Clean,
     Hold,
     Record(Payload),
     Release,

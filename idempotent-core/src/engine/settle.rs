@@ -56,9 +56,10 @@ impl Held {
     /// Ends the attempt after an error. Returns a result that counts in its place, if another
     /// attempt has one.
     pub(crate) async fn settle_error(self, end: ErrorEnd) -> Option<(Arc<Call>, Recorded)> {
-        let mode = match end {
-            ErrorEnd::Hold => ReleaseMode::Hold,
-            ErrorEnd::Release => ReleaseMode::Free,
+        let release = match end {
+            ErrorEnd::Clean => Release::new(Ending::Clean, ReleaseMode::Free),
+            ErrorEnd::Hold => Release::new(Ending::Error, ReleaseMode::Hold),
+            ErrorEnd::Release => Release::new(Ending::Error, ReleaseMode::Free),
             ErrorEnd::Record(payload) => {
                 let completion = Completion::error(payload, self.call.policy.ttl);
                 let (held, settled) = self.complete(completion).await;
@@ -70,7 +71,7 @@ impl Held {
         };
         self.call
             .emit(EventKind::Executed, &"an error, which is not recorded");
-        self.tell(Release::new(Ending::Error, mode)).await;
+        self.tell(release).await;
         None
     }
 

@@ -187,7 +187,7 @@ impl Call {
     ) -> Option<Payload> {
         match end_of(self, errors, error) {
             ErrorEnd::Record(payload) => Some(payload),
-            ErrorEnd::Hold | ErrorEnd::Release => None,
+            ErrorEnd::Clean | ErrorEnd::Hold | ErrorEnd::Release => None,
         }
     }
 }
