@@ -83,7 +83,10 @@
 //!
 //! | feature | default | what for |
 //! | --- | --- | --- |
+//! | `axum` | | an extractor for axum, and the paths that its routers match |
 //! | `deadpool` | | transactions of `tokio-postgres` on the PostgreSQL store, from a pool of `deadpool-postgres` |
+//! | `http` | | the `Idempotency-Key` header, as a tower layer: the module [`http`] |
+//! | `http-client` | | retries on the client's side, with a key for each request |
 //! | `macros` | yes | the attribute [`idempotent`](macro@idempotent) |
 //! | `metrics` | | counts events with the `metrics` facade |
 //! | `postgres` | | the PostgreSQL store |
@@ -104,6 +107,9 @@ pub use idempotent_core::*;
 #[doc = include_str!("idempotent.md")]
 #[cfg(feature = "macros")]
 pub use idempotent_macros::idempotent;
+#[cfg(feature = "http")]
+#[doc(inline)]
+pub use idempotent_http as http;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use idempotent_postgres as postgres;

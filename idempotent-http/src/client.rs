@@ -307,6 +307,7 @@ mod tests {
         (result.map(|response| response.status()), tries)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "beside replies there are errors")]
     fn reply(status: u16) -> Result<http::response::Builder, &'static str> {
         Ok(Response::builder().status(status))
     }
