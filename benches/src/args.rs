@@ -19,6 +19,8 @@ pub(crate) struct Args {
 /// A part of the measurements.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Section {
+    /// The HTTP layer over each store, through sockets.
+    Http,
     /// The store in this process's memory, and the near cache.
     Memory,
     /// The Redis store, on a server of its own.

@@ -6,6 +6,7 @@
 mod args;
 mod clock;
 mod expansion;
+mod http;
 mod memory;
 mod orders;
 mod progress;
@@ -43,6 +44,7 @@ fn run(args: &Args) -> Result<Table> {
     let mut table = Table::default();
     for section in args.sections() {
         match section {
+            Section::Http => http::measure(args, &progress, &mut table)?,
             Section::Memory => memory::measure(args, &progress, &mut table)?,
             Section::Redis => redis::measure(args, &progress, &mut table)?,
             Section::Sqlite => sqlite::measure(args, &progress, &mut table)?,
