@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -30,7 +31,12 @@ pub(crate) fn processor_time() -> Result<Duration> {
     let threads = fs::read_dir("/proc/self/task");
     let threads = threads.context("only Linux tells for how long a program has run")?;
     let nanos = threads.map(|thread| {
-        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let times = match fs::read_to_string(thread?.path().join("schedstat")) {
+            Ok(times) => times,
+            // It was idle, and has ended since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
         let running = times.split_whitespace().next();
         anyhow::Ok(running.context("no time")?.parse::<u64>()?)
     });

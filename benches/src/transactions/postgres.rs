@@ -25,8 +25,9 @@ const INSERT_LINE: &str = "INSERT INTO lines VALUES ($1, $2)";
 const CONNECTIONS: usize = 16;
 /// How many calls are made to see what one costs the server.
 const COUNTED: usize = 500;
-/// When the server has counted all that it has done.
-const COUNTING: Duration = Duration::from_millis(1_500);
+/// When the server has counted all that it has done: a session that is idle tells of its commits after
+/// ten seconds.
+const COUNTING: Duration = Duration::from_secs(11);
 
 const NAMES: Names = Names {
     progress: "postgres, transactions",
@@ -42,7 +43,8 @@ pub(super) fn measure(
     progress: &Progress,
     table: &mut Table,
 ) -> Result<()> {
-    let server = PostgresServer::start()?;
+    // As a user has it: a commit is on the disk.
+    let server = PostgresServer::builder().durable().start()?;
     let store = runtime.block_on(PostgresStore::connect(server.url()))?;
     server.ask(TABLES)?;
     let manager = Manager::new(Config::from_str(server.url())?, NoTls);
@@ -64,8 +66,10 @@ pub(super) fn measure(
     };
     desks.measure(runtime, &NAMES, args, progress, table)?;
 
-    let used = |part: usize, desk: &dyn Fn(&[Order]) -> Result<f64>| {
-        use_of(&server, desk, &orders(90_000_000 + part * COUNTED, COUNTED))
+    let mut meter = Meter::start(&server)?;
+    let mut used = |part: usize, desk: &dyn Fn(&[Order]) -> Result<f64>| {
+        desk(&orders(90_000_000 + part * COUNTED, COUNTED))?;
+        meter.each_of(COUNTED)
     };
     let plain = used(0, &|orders| rate(runtime, &desks.plain, orders, 1))?;
     let kinds = [
@@ -108,13 +112,19 @@ pub(super) fn measure(
     Ok(())
 }
 
-/// The bytes of the log, and the commits, that one of these calls takes.
-fn use_of(
-    server: &PostgresServer,
-    desk: &dyn Fn(&[Order]) -> Result<f64>,
-    orders: &[Order],
-) -> Result<[f64; 2]> {
-    let look = || -> Result<[f64; 2]> {
+/// Reads what the server has written and committed.
+struct Meter<'a> {
+    server: &'a PostgresServer,
+    read: [f64; 2],
+}
+
+impl<'a> Meter<'a> {
+    fn start(server: &'a PostgresServer) -> Result<Self> {
+        let read = Self::read(server)?;
+        Ok(Self { server, read })
+    }
+
+    fn read(server: &PostgresServer) -> Result<[f64; 2]> {
         sleep(COUNTING);
         let question = "SELECT pg_current_wal_insert_lsn() - '0/0', xact_commit
                           FROM pg_stat_database WHERE datname = current_database()";
@@ -122,12 +132,16 @@ fn use_of(
         let mut numbers = answer.trim().split('|').map(str::parse);
         let mut next = || anyhow::Ok(numbers.next().context("two numbers")??);
         Ok([next()?, next()?])
-    };
-    let [log, commits] = look()?;
-    desk(orders)?;
-    let [log_after, commits_after] = look()?;
-    // One is the look's own.
-    Ok([log_after - log, commits_after - commits - 1.0].map(|all| all / count(orders.len())))
+    }
+
+    /// The bytes of the log, and the commits, that each of `calls` took since the last reading.
+    fn each_of(&mut self, calls: usize) -> Result<[f64; 2]> {
+        let before = self.read;
+        self.read = Self::read(self.server)?;
+        // One commit is the reading's own.
+        let used = [self.read[0] - before[0], self.read[1] - before[1] - 1.0];
+        Ok(used.map(|all| all / count(calls)))
+    }
 }
 
 #[derive(Clone)]
@@ -172,7 +186,7 @@ enum Failure {
 impl Transaction {
     #[idempotent(
         key = order.request,
-        scope = "shop.transaction",
+        scope = "shop.transaction.postgres",
         engine = self.engine,
         transaction(tx in self.transactions)
     )]

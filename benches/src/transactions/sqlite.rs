@@ -121,7 +121,7 @@ enum Failure {
 impl Transaction {
     #[idempotent(
         key = order.request,
-        scope = "shop.transaction",
+        scope = "shop.transaction.sqlite",
         engine = self.engine,
         transaction(tx in self.store)
     )]
