@@ -102,14 +102,14 @@ pub mod transactions {}
 
 #[doc(inline)]
 pub use idempotent_core::*;
+#[cfg(feature = "http")]
+#[doc(inline)]
+pub use idempotent_http as http;
 /// Makes an async function return the answer of its first call with the same key.
 ///
 #[doc = include_str!("idempotent.md")]
 #[cfg(feature = "macros")]
 pub use idempotent_macros::idempotent;
-#[cfg(feature = "http")]
-#[doc(inline)]
-pub use idempotent_http as http;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use idempotent_postgres as postgres;

@@ -202,9 +202,9 @@ impl TransactionalStore for PostgresTransactions {
         completion: &Completion,
     ) -> Result<(), CommitError> {
         let completing = Completing::new(key, grant, completion).map_err(rolled_back)?;
-        let sql = &self.store.records.sql.complete_within;
-        let values = completing.values();
-        let ready = transaction.prepare(sql, &values).await;
+        let (sql, parameters) = completing.statement(&self.store.records.sql);
+        let values = &completing.values()[..parameters];
+        let ready = transaction.prepare(sql, values).await;
         let ready = ready.map_err(rolled_back)?;
         // If the first fails, the server rolls back at the second.
         let (completed, committed) = join(

@@ -213,6 +213,15 @@ impl<'a> Completing<'a> {
         })
     }
 
+    /// The statement for it, of which the first have fewer parameters.
+    pub(super) fn statement<'b>(&self, sql: &'b Sql) -> (&'b str, usize) {
+        if self.grant.attempt == 1 && self.grant.steps.is_empty() {
+            (&sql.complete_first_within, 7)
+        } else {
+            (&sql.complete_within, 8)
+        }
+    }
+
     pub(super) fn values(&self) -> [Value<'_>; 8] {
         let payload = &self.completion.payload;
         [

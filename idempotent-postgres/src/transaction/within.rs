@@ -37,10 +37,9 @@ impl PostgresStore {
         completion: &Completion,
     ) -> Result<(), Error> {
         let completing = Completing::new(key, grant, completion)?;
-        let sql = &self.records.sql.complete_within;
-        let rows = session
-            .ask(sql, &completing.values(), self.prepares())
-            .await;
+        let (sql, parameters) = completing.statement(&self.records.sql);
+        let values = &completing.values()[..parameters];
+        let rows = session.ask(sql, values, self.prepares()).await;
         rows.map(drop).map_err(ended)
     }
 }
