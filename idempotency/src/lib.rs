@@ -121,6 +121,6 @@ pub use idempotent_redis as redis;
 pub use idempotent_sqlite as sqlite;
 
 /// The examples of the repository's first page run as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http", feature = "macros"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
