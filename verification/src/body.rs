@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use idempotency::{Attempt, Ending, Engine, Error, Fence, Outcome, idempotent};
+use idempotency::{Attempt, BoxError, Ending, Engine, Error, Fence, Outcome, idempotent};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -44,7 +44,9 @@ async fn outcome(engine: &Engine, key: &str, body: Body) -> Result<Outcome<Strin
 
 /// What the functions return in place of a value.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
+    #[error("the database failed")]
+    Database(#[source] BoxError),
     #[error("the body was told to fail")]
     Declined,
     #[error(transparent)]
@@ -117,31 +119,34 @@ pub(crate) async fn call(engine: &Engine, stage: Arc<Stage>, order: Order) -> An
     let (key, told) = (order.key.clone(), order.told);
     let body = Body { order, stage };
     if told {
-        match outcome(engine, &key, body).await {
-            Ok(outcome) => {
-                let mark = mark(&outcome);
-                Answer::Value(outcome.into_value(), Some(mark))
-            }
-            Err(failure) => failure.answer(),
-        }
+        Answer::told(outcome(engine, &key, body).await)
     } else {
-        match value(engine, &key, body).await {
-            Ok(value) => Answer::Value(value, None),
-            Err(failure) => failure.answer(),
-        }
+        Answer::untold(value(engine, &key, body).await)
     }
 }
 
-/// The body of either function.
+/// The body of a function.
 #[derive(Debug)]
-struct Body {
-    order: Order,
-    stage: Arc<Stage>,
+pub(crate) struct Body {
+    pub(crate) order: Order,
+    pub(crate) stage: Arc<Stage>,
+}
+
+/// A body that has come to its effect.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) entry: Entry,
+    body: Body,
 }
 
 impl Body {
     /// Has its effect, and returns the name of this execution.
     async fn run(self, attempt: &Attempt) -> Result<String, Failure> {
+        self.begin(attempt).await?.end().await
+    }
+
+    /// Goes as far as to the effect.
+    pub(crate) async fn begin(self, attempt: &Attempt) -> Result<Run, Failure> {
         let Self { order, stage } = &self;
         let number = stage.executions.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
@@ -157,10 +162,7 @@ impl Body {
         stage.log.write(entry.clone(), What::Start)?;
         pause(order.before).await;
         self.pass(Point::BeforeEffect).await?;
-        stage.log.write(entry.clone(), What::Effect)?;
-        self.pass(Point::AfterEffect).await?;
-        pause(order.after).await;
-        Ok(entry.execution)
+        Ok(Run { entry, body: self })
     }
 
     async fn pass(&self, point: Point) -> Result<(), Failure> {
@@ -175,6 +177,17 @@ impl Body {
             return Err(Failure::Declined);
         }
         Ok(())
+    }
+}
+
+impl Run {
+    /// Writes the effect down, goes on from there, and returns the name of this execution.
+    pub(crate) async fn end(self) -> Result<String, Failure> {
+        let Self { entry, body } = self;
+        body.stage.log.write(entry.clone(), What::Effect)?;
+        body.pass(Point::AfterEffect).await?;
+        pause(body.order.after).await;
+        Ok(entry.execution)
     }
 }
 
@@ -196,15 +209,39 @@ fn mark(outcome: &Outcome<String>) -> Mark {
     }
 }
 
+impl Answer {
+    /// That of a function that says how its value came about.
+    pub(crate) fn told(result: Result<Outcome<String>, Failure>) -> Self {
+        match result {
+            Ok(outcome) => {
+                let mark = mark(&outcome);
+                Self::Value(outcome.into_value(), Some(mark))
+            }
+            Err(failure) => failure.answer(),
+        }
+    }
+
+    /// That of a function that returns a value alone.
+    pub(crate) fn untold(result: Result<String, Failure>) -> Self {
+        match result {
+            Ok(value) => Self::Value(value, None),
+            Err(failure) => failure.answer(),
+        }
+    }
+}
+
 impl Failure {
     fn answer(self) -> Answer {
         let text = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
         match self {
+            Self::Database(error) => Answer::RolledBack(reasons(&*error)),
             Self::Declined => Answer::Declined,
             Self::Idempotency(error) => match error {
+                Error::CommitUnknown { source, .. } => Answer::CommitUnknown(reasons(&source)),
                 Error::InDoubt => Answer::InDoubt,
                 Error::InProgress { .. } => Answer::InProgress,
                 Error::LeaseLost { value } => Answer::LeaseLost(text(value.bytes())),
+                Error::RolledBack { source, .. } => Answer::RolledBack(reasons(&source)),
                 Error::Unrecorded { value, .. } => Answer::Unrecorded(text(value.bytes())),
                 Error::Store { source, .. } => Answer::Store(reasons(&source)),
                 error => Answer::Unexpected(reasons(&error)),

@@ -142,14 +142,14 @@ impl Case {
         bail!("the store never answers within a lease")
     }
 
-    /// Whether the call failed because the store did not answer within a lease.
+    /// Whether the call failed because the store, or the machine, took longer than a lease.
     pub(crate) fn was_slow(&self, world: &World, number: u64) -> bool {
         let mut calls = self.history.calls.iter();
         let Some(call) = calls.find(|call| call.number == number) else {
             return false;
         };
         match &call.answer {
-            Some((at, Answer::InProgress | Answer::Store(_))) => {
+            Some((at, Answer::InProgress | Answer::RolledBack(_) | Answer::Store(_))) => {
                 *at - call.began > world.settings.lease * 9 / 10
             }
             _ => false,
@@ -252,8 +252,18 @@ impl Case {
         worker: &mut Worker,
         order: &Order,
     ) -> Result<Option<(Instant, Answer)>> {
+        self.answer_within(NEVER, worker, order).await
+    }
+
+    /// Waits for the answer to `order`, which comes within `limit` or never.
+    pub(crate) async fn answer_within(
+        &mut self,
+        limit: Duration,
+        worker: &mut Worker,
+        order: &Order,
+    ) -> Result<Option<(Instant, Answer)>> {
         loop {
-            match worker.hear(order.call, Instant::now() + NEVER).await {
+            match worker.hear(order.call, Instant::now() + limit).await {
                 Heard::At => {}
                 Heard::Answer(at, answer) => {
                     self.history.answer(order.call, at, answer.clone());
@@ -261,7 +271,7 @@ impl Case {
                 }
                 Heard::End => return Ok(None),
                 Heard::Nothing => {
-                    let text = format!("round {}: no answer within {NEVER:?}", self.round);
+                    let text = format!("round {}: no answer within {limit:?}", self.round);
                     self.accuse("P8", text);
                     return Ok(None);
                 }
@@ -300,9 +310,20 @@ impl Case {
             since = Instant::now();
             answered = self.answer(worker, &order).await?;
         }
+        Ok(self.in_time(world, &order, since, answered))
+    }
+
+    /// Accuses an answer to `order` that did not come within a lease and a second after `since`.
+    pub(crate) fn in_time(
+        &mut self,
+        world: &World,
+        order: &Order,
+        since: Instant,
+        answered: Option<(Instant, Answer)>,
+    ) -> Option<Answer> {
         let Some((at, answer)) = answered else {
             world.add("stuck keys", 1);
-            return Ok(None);
+            return None;
         };
         let own = order.before + order.after;
         let waited = at.saturating_duration_since(since).saturating_sub(own);
@@ -312,6 +333,6 @@ impl Case {
             world.add("stuck keys", 1);
             self.accuse("P8", format!("{waited:?} until {answer:?}"));
         }
-        Ok(Some(answer))
+        Some(answer)
     }
 }

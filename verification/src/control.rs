@@ -1,4 +1,4 @@
-//! Stores that break the protocol on purpose: a run on one of them has to report violations.
+//! What is broken on purpose: a run on it has to report violations.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use idempotency::protocol::{
 };
 use idempotency::{Clock, Inspect, Key, State, Step, Store, StoreError, Watch};
 
+use crate::setup::StoreKind;
+
 /// In which way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[non_exhaustive]
@@ -16,6 +18,8 @@ pub enum Control {
     DeleteOnRelease,
     /// The record is gone at the end of its lease.
     LeaseAsExpiry,
+    /// The record is not in the transaction of the effect, but under a lease, on another connection.
+    RecordApart,
     /// A completion asks neither for the owner nor for the fence.
     UnconditionalComplete,
 }
@@ -25,6 +29,21 @@ impl Control {
     pub(crate) fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether it breaks a store, rather than the way in which an application uses one.
+    #[must_use]
+    pub const fn breaks_store(self) -> bool {
+        match self {
+            Self::DeleteOnRelease | Self::LeaseAsExpiry | Self::UnconditionalComplete => true,
+            Self::RecordApart => false,
+        }
+    }
+
+    /// Whether it says anything about `store`.
+    #[must_use]
+    pub const fn concerns(self, store: StoreKind) -> bool {
+        self.breaks_store() || store.has_transactions()
     }
 }
 

@@ -1,11 +1,11 @@
-//! Runs on stores that break the protocol on purpose: each has to be found out.
+//! Runs on what is broken on purpose: each has to be found out.
 
 use anyhow::{Context, Result};
 
 use crate::control::Control;
 use crate::report::Report;
 use crate::setup::Setup;
-use crate::{kill, stop};
+use crate::{kill, stop, transaction};
 
 /// Runs the kind of chaos that is to find out the setup's control.
 ///
@@ -15,15 +15,17 @@ use crate::{kill, stop};
 pub async fn run(setup: Setup) -> Result<Report> {
     match setup.control.context("a control is needed")? {
         Control::DeleteOnRelease | Control::LeaseAsExpiry => kill::run(setup).await,
+        Control::RecordApart => transaction::run(setup).await,
         Control::UnconditionalComplete => stop::run(setup).await,
     }
 }
 
 impl Control {
-    /// What a store that is broken in this way breaks: one promise of each group at least.
+    /// What is broken in this way breaks one promise of each group at least.
     const fn breaks(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::DeleteOnRelease | Self::LeaseAsExpiry => &[&["P5"]],
+            Self::RecordApart => &[&["one row"], &["together"]],
             Self::UnconditionalComplete => &[&["P1", "P3"], &["linearizable"]],
         }
     }

@@ -11,7 +11,7 @@ use crate::message::{Answer, Mark};
 use crate::once;
 use crate::records::value_of;
 use crate::report::Violation;
-use crate::setup::Mode;
+use crate::setup::{Effects, Mode};
 
 /// How much earlier than the end of a lease a takeover may seem to be, for the rounding of stores.
 const ROUNDING: Duration = Duration::from_millis(3);
@@ -26,6 +26,8 @@ pub(crate) struct History {
     pub(crate) calls: Vec<Call>,
     /// The record, each time that somebody looked.
     pub(crate) looks: Vec<Look>,
+    /// The rows of the effect, where it has any, each time that somebody looked.
+    pub(crate) rows: Vec<RowsLook>,
     /// What an operator has said of a doubt.
     pub(crate) resolution: Option<Resolution>,
 }
@@ -46,6 +48,15 @@ pub(crate) struct Look {
     pub(crate) record: Option<Record>,
 }
 
+/// A look at the rows of an effect, by the executions that have written them: before a look at the
+/// record, and after it. What is committed stays, so that these three can be compared.
+#[derive(Clone, Debug)]
+pub(crate) struct RowsLook {
+    pub(crate) before: Vec<String>,
+    pub(crate) record: Option<Record>,
+    pub(crate) after: Vec<String>,
+}
+
 /// The value with which a doubt was resolved.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolution {
@@ -60,6 +71,7 @@ pub(crate) struct Rules {
     pub(crate) mode: Mode,
     /// `None` if the calls had different ones.
     pub(crate) lease: Option<Duration>,
+    pub(crate) effects: Effects,
 }
 
 impl History {
@@ -123,11 +135,17 @@ impl History {
     pub(crate) fn judge(&self, rules: Rules) -> Vec<Violation> {
         let mut violations = Vec::new();
         let mut say = |promise, text: String| violations.push(Violation::new(promise, text));
-        self.judge_completion(&mut say);
+        self.judge_completion(rules, &mut say);
         self.judge_answers(&mut say);
         self.judge_order(&mut say);
-        self.judge_attempts(rules, &mut say);
-        self.judge_effects(rules, &mut say);
+        match rules.effects {
+            Effects::Lines => {
+                self.judge_attempts(rules, &mut say);
+                self.judge_effects(rules, &mut say);
+            }
+            // An attempt that was rolled back has never been, so that nobody is told of it.
+            Effects::Rows => self.judge_rows(&mut say),
+        }
         violations
     }
 
@@ -162,7 +180,7 @@ impl History {
     }
 
     /// P1: one completion for each life of a key. P3: an owner that was taken over never commits.
-    fn judge_completion(&self, say: &mut impl FnMut(&'static str, String)) {
+    fn judge_completion(&self, rules: Rules, say: &mut impl FnMut(&'static str, String)) {
         let mut finished: Option<&Record> = None;
         for look in &self.looks {
             let look = &look.record;
@@ -191,10 +209,11 @@ impl History {
             );
             say("P3", text);
         }
-        for later in self
-            .of(What::Start)
-            .filter(|entry| entry.fence > winner.fence)
-        {
+        // Whoever waited for a transaction has a fence from before the wait: it may be lower than that of
+        // an attempt which was rolled back meanwhile.
+        let is_later =
+            |entry: &&Entry| rules.effects == Effects::Lines && entry.fence > winner.fence;
+        for later in self.of(What::Start).filter(is_later) {
             say(
                 "P3",
                 format!("{winner} has committed after {later} took over"),
@@ -314,6 +333,44 @@ impl History {
             if !started.contains(&*effect.execution) {
                 say("harness", format!("{effect} has not started"));
             }
+        }
+    }
+
+    /// One row at most, at any time; and row and record together, or neither.
+    fn judge_rows(&self, say: &mut impl FnMut(&'static str, String)) {
+        for look in &self.rows {
+            let RowsLook {
+                before,
+                record,
+                after,
+            } = look;
+            let most = before.len().max(after.len());
+            if most > 1 {
+                say("one row", format!("there are {most}: {}", after.join(", ")));
+            }
+            match record {
+                Some(record) if record.state.is_finished() => {
+                    let value = value_of(record).unwrap_or_default();
+                    if !after.contains(&value) {
+                        let text = format!("{} is recorded without its row", shown(record));
+                        say("together", text);
+                    }
+                }
+                unfinished => {
+                    if let Some(row) = before.first() {
+                        say("together", format!("the row of {row} has no record"));
+                    }
+                    if let Some(record) = unfinished {
+                        let text = format!("{} is seen before its commit", shown(record));
+                        say("together", text);
+                    }
+                }
+            }
+        }
+        if let Some(last) = self.rows.last()
+            && last.after.is_empty()
+        {
+            say("one row", "there is none in the end".to_owned());
         }
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use idempotency::Ending;
-use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::case::Case;
 use crate::log::{Entry, What};
@@ -16,7 +15,7 @@ use crate::random::Random;
 use crate::report::Report;
 use crate::setup::{Mode, Setup, StoreKind};
 use crate::worker::Settings;
-use crate::world::{Options, World, in_lanes};
+use crate::world::{Options, World, in_lanes, pass};
 
 const LEASE: Duration = Duration::from_millis(200);
 /// How long a body takes at most on either side of its effect.
@@ -25,8 +24,6 @@ const BODY: Duration = Duration::from_millis(15);
 const LONG_BODY: Duration = Duration::from_millis(500);
 /// How long it takes at most until a body is at its hook.
 const HOOK: Duration = Duration::from_secs(10);
-/// How coarse timers are.
-const TICK: Duration = Duration::from_millis(2);
 
 /// When the owner is killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -260,12 +257,7 @@ async fn reach(world: &World, case: &mut Case, owner: &mut Worker, plan: &mut Pl
             owner.go(plan.order.call).await?;
         }
     }
-    // Timers tick in whole milliseconds, in which a store has long answered.
-    let until = Instant::now() + plan.delay;
-    sleep_until(until - TICK.min(plan.delay)).await;
-    while Instant::now() < until {
-        yield_now().await;
-    }
+    pass(plan.delay).await;
     Ok(())
 }
 

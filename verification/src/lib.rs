@@ -10,13 +10,16 @@
 //! What callers and onlookers saw of a key must have an order, too: it is linearizable, as a register
 //! that is written once.
 //!
+//! Where an effect is a row that is committed with its record, the judge counts rows: one at most at any
+//! time, one in the end, and none without its record.
+//!
 //! What is not judged here: P7, a recorded step is never run again, because the functions under test
 //! have no steps.
 //!
 //! One file has one kind of run: [`race`], [`kill`], [`stop`], [`blocked`], [`cut`], [`reconnect`],
-//! [`restart`], [`failover`], [`evict`], [`full`]. [`sim`] has many of them at once, on a
-//! network and a clock of its own, where a seed is the same run every time. [`Control`] breaks a
-//! store on purpose, to show that a run on a broken store is not a good one.
+//! [`restart`], [`failover`], [`evict`], [`full`], [`transaction`]. [`sim`] has many of them at once,
+//! on a network and a clock of its own, where a seed is the same run every time. [`Control`] breaks a
+//! store, or its use, on purpose, to show that a run on a broken store is not a good one.
 
 pub mod blocked;
 mod body;
@@ -31,6 +34,7 @@ pub mod guard;
 mod history;
 pub mod kill;
 mod late;
+mod ledger;
 mod log;
 mod message;
 pub mod model;
@@ -43,10 +47,12 @@ pub mod reconnect;
 mod records;
 mod report;
 pub mod restart;
+mod rows;
 mod server;
 mod setup;
 pub mod sim;
 pub mod stop;
+pub mod transaction;
 mod volley;
 mod witness;
 pub mod worker;

@@ -32,6 +32,10 @@ pub(crate) struct Order {
     pub(crate) told: bool,
     /// How long the result is kept.
     pub(crate) ttl: Duration,
+    /// How long the caller waits for the transaction of another.
+    pub(crate) wait: Duration,
+    /// For how long the server lets the body's transaction be idle before it ends it.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Default for Order {
@@ -46,6 +50,8 @@ impl Default for Order {
             fails: None,
             told: false,
             ttl: Duration::from_secs(24 * 60 * 60),
+            wait: Duration::from_secs(30),
+            idle: None,
         }
     }
 }
@@ -73,11 +79,15 @@ pub(crate) enum Said {
 pub(crate) enum Answer {
     /// A value, without a mark where the function returns none.
     Value(String, Option<Mark>),
+    /// Nobody knows whether the transaction was committed, for this reason.
+    CommitUnknown(String),
     /// The body's own error.
     Declined,
     InDoubt,
     InProgress,
     LeaseLost(Option<String>),
+    /// The transaction was rolled back, for this reason: nothing of the call counts.
+    RolledBack(String),
     /// The store failed before the body, for this reason.
     Store(String),
     /// The store failed after the body.
@@ -112,10 +122,12 @@ impl Answer {
             Self::Value(_, Some(Mark::Replayed)) => "replayed",
             Self::Value(_, Some(Mark::Unprotected)) => "marked unprotected",
             Self::Value(_, Some(Mark::Unrecorded)) => "marked unrecorded",
+            Self::CommitUnknown(_) => "commit unknown",
             Self::Declined => "the body's error",
             Self::InDoubt => "in doubt",
             Self::InProgress => "in progress",
             Self::LeaseLost(_) => "lease lost",
+            Self::RolledBack(_) => "rolled back",
             Self::Store(_) => "store failed before the body",
             Self::Unrecorded(_) => "error: unrecorded",
             Self::Unexpected(_) => "unexpected",

@@ -77,7 +77,7 @@ fn event(history: &History, call: &Call) -> Option<Event> {
     };
     match answer {
         // What a late owner was refused, and what an error discards, is never seen again.
-        Answer::Declined | Answer::InDoubt | Answer::LeaseLost(_) => {
+        Answer::Declined | Answer::InDoubt | Answer::LeaseLost(_) | Answer::RolledBack(_) => {
             Some(event(None, Some((*at, None))))
         }
         Answer::InProgress | Answer::Store(_) => None,

@@ -30,6 +30,14 @@ impl StoreKind {
         }
     }
 
+    /// Whether an operation's own rows can be committed with its record.
+    pub(crate) const fn has_transactions(self) -> bool {
+        match self {
+            Self::Memory | Self::Redis => false,
+            Self::Postgres | Self::Sqlite => true,
+        }
+    }
+
     /// Whether processes reach it over a connection.
     pub(crate) const fn has_server(self) -> bool {
         match self {
@@ -55,6 +63,25 @@ impl Mode {
         match self {
             Self::InDoubt => "in_doubt",
             Self::Rerun => "rerun",
+        }
+    }
+}
+
+/// What an effect of the functions under test is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Effects {
+    /// A line of a file, which nothing undoes.
+    #[default]
+    Lines,
+    /// A row of the database that keeps the records, committed with its record.
+    Rows,
+}
+
+impl Effects {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Rows => "rows",
         }
     }
 }

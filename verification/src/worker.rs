@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 use crate::body::{self, Stage};
 use crate::control::{Broken, Control};
 use crate::log::Log;
-use crate::message::{Command, Order, Said};
+use crate::message::{Answer, Command, Order, Said};
 use crate::records::{Access, Place};
-use crate::setup::{Mode, Setup};
+use crate::rows::Rows;
+use crate::setup::{Effects, Mode, Setup};
 
 /// What a worker is started with.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +44,9 @@ pub struct WorkerArgs {
     /// How to break the store.
     #[arg(long)]
     control: Option<Control>,
+    /// What an effect of the functions is.
+    #[arg(long)]
+    effects: Effects,
     #[command(flatten)]
     access: Access,
 }
@@ -59,6 +63,18 @@ impl WorkerArgs {
             mode: settings.mode,
             control: settings.control,
             access: settings.access,
+            effects: settings.effects,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            lease: Duration::from_millis(self.lease),
+            patience: Duration::from_millis(self.patience),
+            mode: self.mode,
+            control: self.control,
+            access: self.access,
+            effects: self.effects,
         }
     }
 
@@ -74,6 +90,7 @@ impl WorkerArgs {
             format!("--lease={}", self.lease),
             format!("--patience={}", self.patience),
             format!("--mode={}", self.mode.name()),
+            format!("--effects={}", self.effects.name()),
         ];
         arguments.extend(self.access.to_arguments());
         if let Some(control) = self.control {
@@ -91,6 +108,7 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     pub(crate) control: Option<Control>,
     pub(crate) access: Access,
+    pub(crate) effects: Effects,
 }
 
 impl Settings {
@@ -101,6 +119,7 @@ impl Settings {
             mode: setup.mode,
             control: setup.control,
             access: Access::default(),
+            effects: Effects::default(),
         }
     }
 }
@@ -114,36 +133,76 @@ pub async fn run(args: WorkerArgs) -> Result<()> {
     // A stopped process does not see the end of its input.
     #[cfg(target_os = "linux")]
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    match args.place.clone() {
-        Place::Memory => bail!("a process has its memory for itself"),
-        Place::Postgres(url) => serve(args.access.postgres(&url).await?, args).await,
-        Place::Redis(url) => serve(args.access.redis(&url).await?, args).await,
-        Place::Sqlite(path) => serve(args.access.sqlite(&path)?, args).await,
+    let functions = Functions::open(&args).await?;
+    serve(functions, args).await
+}
+
+/// What the worker is told to call.
+#[derive(Clone, Debug)]
+enum Functions {
+    Lines(Engine),
+    Rows(Rows),
+}
+
+impl Functions {
+    async fn open(args: &WorkerArgs) -> Result<Self> {
+        let (settings, access) = (args.settings(), args.access);
+        match (&args.place, args.effects) {
+            (Place::Memory, _) => bail!("a process has its memory for itself"),
+            (Place::Postgres(url), Effects::Lines) => {
+                Ok(Self::lines(access.postgres(url).await?, settings))
+            }
+            (Place::Postgres(url), Effects::Rows) => {
+                let store = access.postgres(url).await?;
+                let engine = set(Engine::builder(store.clone()), settings).build();
+                Rows::on_postgres(&store, url, engine, args.control).map(Self::Rows)
+            }
+            (Place::Redis(url), Effects::Lines) => {
+                Ok(Self::lines(access.redis(url).await?, settings))
+            }
+            (Place::Redis(_), Effects::Rows) => bail!("Redis has no rows"),
+            (Place::Sqlite(path), Effects::Lines) => {
+                Ok(Self::lines(access.sqlite(path)?, settings))
+            }
+            (Place::Sqlite(path), Effects::Rows) => {
+                let store = access.sqlite(path)?;
+                let engine = set(Engine::builder(store.clone()), settings).build();
+                Ok(Self::Rows(Rows::on_sqlite(
+                    store,
+                    path,
+                    engine,
+                    args.control,
+                )))
+            }
+        }
+    }
+
+    fn lines(store: impl Store + Inspect, settings: Settings) -> Self {
+        let builder = match settings.control {
+            None => Engine::builder(store),
+            Some(control) => Engine::builder(Broken::new(store, control)),
+        };
+        Self::Lines(set(builder, settings).build())
+    }
+
+    async fn call(&self, stage: Arc<Stage>, order: Order) -> Answer {
+        match self {
+            Self::Lines(engine) => body::call(engine, stage, order).await,
+            Self::Rows(rows) => rows.call(stage, order).await,
+        }
     }
 }
 
-async fn serve(store: impl Store + Inspect, args: WorkerArgs) -> Result<()> {
-    let builder = match args.control {
-        None => Engine::builder(store),
-        Some(control) => Engine::builder(Broken::new(store, control)),
-    };
-    let settings = Settings {
-        lease: Duration::from_millis(args.lease),
-        patience: Duration::from_millis(args.patience),
-        mode: args.mode,
-        control: args.control,
-        access: args.access,
-    };
-    let engine = set(builder, settings).build();
+async fn serve(functions: Functions, args: WorkerArgs) -> Result<()> {
     let stage = Arc::new(Stage::new(args.name, Log::open(&args.log)?, say));
 
     let mut orders = listen(Arc::clone(&stage));
     say(&Said::Ready);
     while let Some(order) = orders.recv().await {
-        let (order, engine, stage) = (order?, engine.clone(), Arc::clone(&stage));
+        let (order, functions, stage) = (order?, functions.clone(), Arc::clone(&stage));
         tokio::spawn(async move {
             let call = order.call;
-            let answer = body::call(&engine, stage, order).await;
+            let answer = functions.call(stage, order).await;
             say(&Said::Answered(call, answer));
         });
     }

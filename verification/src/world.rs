@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use idempotency::{Key, MemoryStore, Record, ResolveError};
 use idempotent_testkit::server::{Endpoint, RedisServer};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::body::SCOPES;
 use crate::case::{Case, Closed, SLOW};
@@ -30,6 +30,8 @@ use crate::worker::{Settings, WorkerArgs};
 /// How often, and how long apart, the harness itself asks a store that fails.
 const LOOKS: usize = 100;
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// How coarse timers are.
+const TICK: Duration = Duration::from_millis(2);
 
 /// One run.
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl World {
             rules: Rules {
                 mode: setup.mode,
                 lease,
+                effects: settings.effects,
             },
             report: Mutex::new(report),
             setup,
@@ -281,6 +284,11 @@ impl World {
     /// Ends a round and judges the key, whose record need not stay.
     pub(crate) async fn conclude(&self, mut case: Case) -> Result<Closed> {
         self.look(&mut case).await?;
+        Ok(self.conclude_as_seen(case))
+    }
+
+    /// Ends a round and judges the key, at which somebody has just looked.
+    pub(crate) fn conclude_as_seen(&self, case: Case) -> Closed {
         let closed = case.close();
         let (broken, given_up) = self.judge(&closed);
         for violation in closed.violations.iter().chain(&broken) {
@@ -293,7 +301,23 @@ impl World {
         for answer in closed.history.answers() {
             self.add(&format!("answers: {}", answer.name()), 1);
         }
-        Ok(closed)
+        closed
+    }
+
+    /// Accuses what has come to light since the key was concluded, when this was `known`.
+    pub(crate) fn accuse_late(&self, closed: &Closed, known: &[Violation]) {
+        for violation in self
+            .broken(closed)
+            .iter()
+            .filter(|late| !known.contains(late))
+        {
+            self.accuse(&closed.name, violation);
+        }
+    }
+
+    /// What is broken of the promises.
+    pub(crate) fn broken(&self, closed: &Closed) -> Vec<Violation> {
+        self.judge(closed).0
     }
 
     /// What is broken of the promises, and what had to be given up.
@@ -308,12 +332,9 @@ impl World {
     pub(crate) async fn end(&self) -> Result<Report> {
         let all = std::mem::take(&mut *self.closed());
         for mut closed in all {
-            let (before, _) = self.judge(&closed);
+            let known = self.broken(&closed);
             closed.history.looks.push(self.look_at(&closed.key).await?);
-            let (late, _) = self.judge(&closed);
-            for violation in late.iter().filter(|violation| !before.contains(violation)) {
-                self.accuse(&closed.name, violation);
-            }
+            self.accuse_late(&closed, &known);
         }
         self.raise("the machine stood still, ms", self.witness.worst());
         let mut report = self.report();
@@ -388,6 +409,16 @@ impl World {
         self.guard.lock().await.watch(&server.pid()?).await?;
         *slot = Some(server);
         Ok(())
+    }
+}
+
+/// Waits for `delay`, more exactly than by a timer: those tick in whole milliseconds, in which a store has
+/// long answered.
+pub(crate) async fn pass(delay: Duration) {
+    let until = Instant::now() + delay;
+    sleep_until(until - TICK.min(delay)).await;
+    while Instant::now() < until {
+        yield_now().await;
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use verification::{
     Mode, Report, Setup, StoreKind, blocked, cut, evict, failover, full, kill, race, reconnect,
-    restart, stop, summary, table,
+    restart, stop, summary, table, transaction,
 };
 
 /// What the workers are.
@@ -206,4 +206,14 @@ async fn a_full_server_finishes_what_has_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_file_finishes_what_has_begun() {
     check(full::run(setup(StoreKind::Sqlite, Mode::Rerun, 5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_transaction_leaves_nothing_or_all_on_postgres() {
+    check(transaction::run(setup(StoreKind::Postgres, Mode::Rerun, 40)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_transaction_leaves_nothing_or_all_on_sqlite() {
+    check(transaction::run(setup(StoreKind::Sqlite, Mode::Rerun, 40)).await);
 }

@@ -1,4 +1,4 @@
-//! Stores that break the protocol on purpose are found out, so that a good run means something.
+//! What breaks the protocol on purpose is found out, so that a good run means something.
 
 use verification::{Control, Setup, StoreKind, controls, summary};
 
@@ -42,6 +42,16 @@ async fn a_lease_as_the_expiry_is_found_out_on_redis() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_as_the_expiry_is_found_out_on_sqlite() {
     check(Control::LeaseAsExpiry, StoreKind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_apart_from_its_row_is_found_out_on_postgres() {
+    check(Control::RecordApart, StoreKind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_apart_from_its_row_is_found_out_on_sqlite() {
+    check(Control::RecordApart, StoreKind::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,7 +71,9 @@ enum Kind {
     Evict,
     /// A server, or a file, that has no room.
     Full,
-    /// Stores that are broken on purpose, and have to be found out.
+    /// Processes that are killed and stopped in the middle of a transaction.
+    Transaction,
+    /// What is broken on purpose, and has to be found out.
     Controls,
     /// Inputs that make a parser panic, or say the wrong thing.
     Fuzz,
@@ -172,6 +174,7 @@ impl Kind {
             Self::Failover => "failover",
             Self::Evict => "evict",
             Self::Full => "full",
+            Self::Transaction => "transaction",
             Self::Controls => "controls",
             Self::Fuzz => "fuzz",
             Self::Mutants => "mutants",

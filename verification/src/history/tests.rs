@@ -5,6 +5,11 @@ use super::*;
 const RERUN: Rules = Rules {
     mode: Mode::Rerun,
     lease: Some(Duration::from_millis(100)),
+    effects: Effects::Lines,
+};
+const ROWS: Rules = Rules {
+    effects: Effects::Rows,
+    ..RERUN
 };
 
 fn entry(what: What, execution: &str, attempt: u32, fence: u64) -> Entry {
@@ -74,6 +79,23 @@ fn takeover() -> History {
         entries: [ran("1-1", 1, 1_000), ran("2-1", 2, 200_000)].concat(),
         calls: calls([value("2-1"), value("2-1")]),
         looks: vec![look(Some(completed("2-1", 2, 200_000)))],
+        rows: Vec::new(),
+        resolution: None,
+    }
+}
+
+/// Two attempts of which the first was rolled back, and these rows before and after a look at `record`.
+fn committed(before: &[&str], record: Option<Record>, after: &[&str]) -> History {
+    let owned = |rows: &[&str]| rows.iter().map(|&row| row.to_owned()).collect();
+    History {
+        entries: [ran("1-1", 1, 3_000), ran("2-1", 1, 2_000)].concat(),
+        calls: calls([value("2-1")]),
+        looks: vec![look(Some(completed("2-1", 1, 2_000)))],
+        rows: vec![RowsLook {
+            before: owned(before),
+            record,
+            after: owned(after),
+        }],
         resolution: None,
     }
 }
@@ -200,6 +222,46 @@ fn what_an_operator_says_counts() {
         value: "by hand".to_owned(),
     });
     assert!(promises(&history, RERUN).is_empty());
+}
+
+/// The one that was rolled back had the higher fence, as it may.
+#[test]
+fn a_row_comes_with_its_record() {
+    let record = || Some(completed("2-1", 1, 2_000));
+    let good = [
+        committed(&[], record(), &["2-1"]),
+        committed(&[], None, &["2-1"]),
+        committed(&["2-1"], record(), &["2-1"]),
+    ];
+    for history in good {
+        assert_eq!(promises(&history, ROWS), [""; 0], "{:?}", history.rows);
+    }
+    let apart = [
+        committed(&["2-1"], None, &["2-1"]),
+        committed(&[], record(), &["1-1"]),
+    ];
+    for history in apart {
+        assert_eq!(promises(&history, ROWS), ["together"], "{:?}", history.rows);
+    }
+}
+
+#[test]
+fn there_is_one_row() {
+    let record = || Some(completed("2-1", 1, 2_000));
+    let twice = committed(&["1-1"], record(), &["1-1", "2-1"]);
+    assert_eq!(promises(&twice, ROWS), ["one row"]);
+    let none = committed(&[], None, &[]);
+    assert_eq!(promises(&none, ROWS), ["one row"]);
+    let lost = committed(&[], record(), &[]);
+    assert_eq!(promises(&lost, ROWS), ["one row", "together"]);
+}
+
+#[test]
+fn a_claim_is_not_seen_before_its_commit() {
+    let mut claim = completed("2-1", 1, 2_000);
+    claim.state = State::InProgress;
+    let seen = committed(&[], Some(claim), &["2-1"]);
+    assert_eq!(promises(&seen, ROWS), ["together"]);
 }
 
 #[test]

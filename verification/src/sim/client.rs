@@ -14,6 +14,7 @@ use super::remote::Remote;
 use super::scene::{Notes, Scene};
 use crate::body::{self, Stage};
 use crate::records::Access;
+use crate::setup::Effects;
 use crate::worker::{Settings, set};
 
 /// How often a client looks whether there is a call to make.
@@ -31,6 +32,7 @@ pub(super) async fn run(scene: Arc<Scene>, client: usize) -> turmoil::Result {
         mode: scene.plan.variant.mode(),
         control: None,
         access: Access::default(),
+        effects: Effects::Lines,
     };
     let events = Notes::new(&scene, name.clone());
     let engine = set(Engine::builder(store), settings)

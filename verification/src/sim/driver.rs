@@ -23,7 +23,7 @@ use crate::log::What;
 use crate::message::{Answer, Order};
 use crate::records::payload;
 use crate::report::Violation;
-use crate::setup::Mode;
+use crate::setup::{Effects, Mode};
 
 /// How likely a message repairs a lossy link, and breaks it.
 const REPAIR_RATE: f64 = 0.3;
@@ -289,6 +289,7 @@ impl Driver {
         let rules = Rules {
             mode: variant.mode(),
             lease: Some(LEASE),
+            effects: Effects::Lines,
         };
         for case in &self.scene.plan.keys {
             let history = self.scene.history(&case.name);
