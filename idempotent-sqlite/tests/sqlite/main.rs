@@ -11,3 +11,4 @@ mod open;
 mod processes;
 mod purger;
 mod transactions;
+mod within;

@@ -21,7 +21,7 @@ type Tx = Lent<SqliteTransaction>;
 const SCOPE: &str = "orders";
 
 #[derive(Debug, Serialize, Deserialize, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("declined")]
     Declined,
     #[error("{0}")]
@@ -43,19 +43,19 @@ impl From<rusqlite::Error> for Failure {
 }
 
 /// A file with a table of orders in it, and how often an order was about to be written.
-struct Shop {
-    store: SqliteStore,
+pub(crate) struct Shop {
+    pub(crate) store: SqliteStore,
     engine: Engine,
     runs: Arc<AtomicU32>,
     directory: TempDir,
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|engine| engine)
     }
 
-    fn with(
+    pub(crate) fn with(
         set: impl FnOnce(idempotent_core::EngineBuilder) -> idempotent_core::EngineBuilder,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -73,34 +73,34 @@ impl Shop {
         shop
     }
 
-    fn database(&self) -> Connection {
+    pub(crate) fn database(&self) -> Connection {
         let database = Connection::open(self.directory.path().join("shop.db")).unwrap();
         database.busy_timeout(Duration::from_secs(5)).unwrap();
         database
     }
 
-    fn orders(&self) -> u32 {
+    pub(crate) fn orders(&self) -> u32 {
         let count = "SELECT count(*) FROM orders";
         self.database()
             .query_row(count, (), |row| row.get(0))
             .unwrap()
     }
 
-    fn runs(&self) -> u32 {
+    pub(crate) fn runs(&self) -> u32 {
         self.runs.load(Ordering::SeqCst)
     }
 
-    fn operation(&self, key: &str) -> Operation {
+    pub(crate) fn operation(&self, key: &str) -> Operation {
         self.engine.operation(SCOPE).key(key)
     }
 
-    fn write(&self, tx: &Connection, id: &str) -> Result<u32, Failure> {
+    pub(crate) fn write(&self, tx: &Connection, id: &str) -> Result<u32, Failure> {
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
         tx.execute("INSERT INTO orders VALUES (?1)", [id])?;
         Ok(run)
     }
 
-    async fn create(&self, id: &str) -> Result<Outcome<u32>, Failure> {
+    pub(crate) async fn create(&self, id: &str) -> Result<Outcome<u32>, Failure> {
         self.create_on(&self.store, id).await
     }
 
@@ -113,7 +113,7 @@ impl Shop {
         operation.run_in(store, body).await
     }
 
-    async fn record(&self, id: &str) -> Option<State> {
+    pub(crate) async fn record(&self, id: &str) -> Option<State> {
         let key = Key::new(SCOPE, id).unwrap();
         let record = self.store.get(&key).await.unwrap();
         record.map(|record| record.state)
@@ -461,76 +461,4 @@ async fn it_does_not_run_again_for_ever() {
     let error = shop.create_on(&flaky, "1").await.unwrap_err();
     assert!(error.to_string().contains("RolledBack"), "{error}");
     assert_eq!((shop.runs(), shop.orders()), (6, 0));
-}
-
-/// T27: the record lives or dies with the caller's transaction.
-#[tokio::test]
-async fn a_callers_own_transaction_takes_the_record_with_it() {
-    let shop = &Shop::new();
-    let mut database = shop.database();
-    for (end, orders, record) in [("ROLLBACK", 0, None), ("COMMIT", 1, Some(State::Completed))] {
-        database.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let operation = shop.operation("1");
-        operation
-            .run_within(&shop.store, &mut database, |tx, _| async move {
-                shop.write(&tx, "1")
-            })
-            .await
-            .unwrap();
-        assert_eq!(shop.record("1").await, None, "nobody sees it before");
-        database.execute_batch(end).unwrap();
-        assert_eq!((shop.orders(), shop.record("1").await), (orders, record));
-    }
-    database.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let operation = shop.operation("1");
-    let replayed = operation.run_within(&shop.store, &mut database, async |_, _| {
-        Ok::<u32, Failure>(99)
-    });
-    let replayed = replayed.await;
-    assert_eq!(replayed.unwrap(), 2);
-    database.execute_batch("COMMIT").unwrap();
-}
-
-#[tokio::test]
-async fn an_error_undoes_the_operation_and_leaves_the_callers_transaction_as_it_was() {
-    let shop = &Shop::new();
-    let mut database = shop.database();
-    database
-        .execute_batch("BEGIN IMMEDIATE; INSERT INTO orders VALUES ('before')")
-        .unwrap();
-    let operation = shop.operation("1");
-    let answer = operation
-        .run_within(&shop.store, &mut database, |tx, _| async move {
-            shop.write(&tx, "1")?;
-            Err::<u32, _>(Failure::Declined)
-        })
-        .await;
-    assert!(matches!(answer, Err(Failure::Declined)));
-    let operation = shop.operation("2").record_errors();
-    let answer = operation
-        .run_within(&shop.store, &mut database, |tx, _| async move {
-            shop.write(&tx, "1")?;
-            Err::<u32, _>(Failure::Declined)
-        })
-        .await;
-    assert!(matches!(answer, Err(Failure::Declined)));
-    database.execute_batch("COMMIT").unwrap();
-    assert_eq!(shop.orders(), 1);
-    assert_eq!(shop.record("1").await, None);
-    assert_eq!(shop.record("2").await, Some(State::Failed));
-}
-
-#[tokio::test]
-async fn without_a_transaction_nothing_is_run_within_one() {
-    let shop = &Shop::new();
-    let mut database = shop.database();
-    let operation = shop.operation("1");
-    let error = operation
-        .run_within(&shop.store, &mut database, |tx, _| async move {
-            shop.write(&tx, "1")
-        })
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains("Ended"), "{error}");
-    assert_eq!((shop.runs(), shop.orders()), (0, 0));
 }

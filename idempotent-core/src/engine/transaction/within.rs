@@ -8,6 +8,7 @@ use super::claim::Asked;
 use super::lent::Lent;
 use crate::engine::caught::{Panic, caught};
 use crate::engine::claim::Call;
+use crate::engine::near_cache::Nearby;
 use crate::engine::{Attempt, ErrorPolicy, EventKind, Mode, Operation};
 use crate::error::{BoxError, Error, StoreError};
 use crate::outcome::{Provenance, Recordable, Reply};
@@ -60,28 +61,33 @@ impl<P> Operation<P> {
             store,
             name: store.name(),
         };
-        match within.claim(connection).await {
-            Ok(Asked::Granted(grant)) => {
+        let is_shadow = call.shared().mode == Mode::Shadow;
+        match within.find(connection).await {
+            Ok(Found::Granted(grant)) => {
                 let grant = Arc::new(grant);
                 let attempt = Attempt::new(call.key.clone(), Arc::clone(&grant), Arc::default());
                 let (lent, lender) = Lent::new(connection);
                 let ended = caught(body(lent, attempt)).await;
-                match lender.back() {
+                return match lender.back() {
                     Ok(connection) => within.end(connection, &grant, &errors, ended).await,
                     Err(source) => R::from_result(Err(within.rolled_back(source).into())),
-                }
+                };
             }
-            Ok(Asked::Done(_)) if call.shared().mode == Mode::Shadow => {
-                call.emit(EventKind::WouldReplay, &"");
-                let (lent, _) = Lent::new(connection);
-                let reply = body(lent, Attempt::unprotected(Some(call.key.clone()))).await;
-                told(reply, Provenance::Unprotected)
-            }
-            Ok(Asked::Done(recorded)) => call.replay(&recorded, &errors),
-            Ok(Asked::Busy(remaining)) => R::from_result(Err(call.conflict(remaining).into())),
-            Err(error) => R::from_result(Err(error.into())),
+            Ok(Found::Recorded(_)) if is_shadow => call.emit(EventKind::WouldReplay, &""),
+            Ok(Found::Recorded(recorded)) => return call.replay(&recorded, &errors),
+            Err(error) if is_shadow => call.emit(EventKind::Unprotected, &error),
+            Err(error) => return R::from_result(Err(error.into())),
         }
+        let (lent, _) = Lent::new(connection);
+        let reply = body(lent, Attempt::unprotected(Some(call.key.clone()))).await;
+        told(reply, Provenance::Unprotected)
     }
+}
+
+/// What there is for a caller, before the operation's body.
+enum Found {
+    Granted(Grant),
+    Recorded(Recorded),
 }
 
 struct Within<'a, S> {
@@ -91,6 +97,24 @@ struct Within<'a, S> {
 }
 
 impl<S> Within<'_, S> {
+    /// Claims, unless this process knows what there is. What the transaction finds is not remembered for
+    /// others: it may be its own, and go with it.
+    async fn find<C: Send>(&self, connection: &mut C) -> Result<Found, Error>
+    where
+        S: RecordsIn<C>,
+    {
+        match self.call.nearby() {
+            Some(Nearby::Done(recorded)) => return Ok(Found::Recorded(recorded)),
+            Some(Nearby::Mismatch) => return Err(self.call.mismatch()),
+            None => {}
+        }
+        match self.claim(connection).await? {
+            Asked::Busy(remaining) => Err(self.call.conflict(remaining)),
+            Asked::Done(recorded) => Ok(Found::Recorded(recorded)),
+            Asked::Granted(grant) => Ok(Found::Granted(grant)),
+        }
+    }
+
     /// Claims, behind a savepoint that is there only if the claim was granted.
     async fn claim<C: Send>(&self, connection: &mut C) -> Result<Asked, Error>
     where
@@ -106,8 +130,16 @@ impl<S> Within<'_, S> {
         let claim = self
             .store
             .claim(connection, &call.key, &request, call.patience())
-            .await
-            .map_err(failed)?;
+            .await;
+        let claim = match claim {
+            Ok(claim) => claim,
+            Err(error) => {
+                // In shadow mode the body runs all the same, in the transaction as it was. If it cannot be
+                // had back, the body will find out.
+                _ = self.store.undo(connection).await;
+                return Err(failed(error));
+            }
+        };
         let asked = call.asked(claim);
         if !matches!(asked, Ok(Asked::Granted(_))) {
             // After a wait that was too long, too, this makes the transaction good again.
