@@ -34,6 +34,9 @@ impl Inspect for PostgresStore {
     }
 
     async fn purge(&self, batch: usize) -> Result<Purged, StoreError> {
+        if batch == 0 {
+            return Ok(Purged::default());
+        }
         let mut purged = 0;
         while purged < batch {
             let chunk = PURGE_CHUNK.min(batch - purged);

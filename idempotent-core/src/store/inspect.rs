@@ -34,7 +34,8 @@ pub trait Inspect: Send + Sync {
     /// See [`StoreError`].
     fn delete(&self, key: &Key) -> impl Future<Output = Result<Deletion, StoreError>> + Send;
 
-    /// Removes up to `batch` expired records. Nothing depends on it but the room they take.
+    /// Removes up to `batch` expired records. Nothing depends on it but the room they take. Of 0 there is
+    /// nothing to do, and never more.
     ///
     /// # Errors
     ///

@@ -34,6 +34,8 @@ pub(super) enum Hook {
     PerClient,
     /// Removes more at once than it was asked to.
     PurgeAtOnce,
+    /// Says that there is more, when it was asked to remove nothing.
+    PurgeForEver,
     /// Removes these records too.
     PurgeLive(fn(&Record, Timestamp) -> bool),
     /// Lists something else than it was asked for.

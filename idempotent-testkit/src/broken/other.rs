@@ -159,6 +159,11 @@ pub(super) const DEFECTS: &[Defect] = &[
         Hook::PurgeAtOnce,
     ),
     Defect::new(
+        "purging nothing never ends",
+        &["purging_nothing_comes_to_an_end"],
+        Hook::PurgeForEver,
+    ),
+    Defect::new(
         "what has lapsed is not counted",
         &["statistics_count_every_state"],
         Hook::Count(|statistics| {

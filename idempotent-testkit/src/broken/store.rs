@@ -316,7 +316,11 @@ impl Inspect for BrokenStore {
         for key in &keys {
             records.remove(key);
         }
-        Ok(Purged::new(keys.len(), keys.len() == batch))
+        let more = match self.defect.hook {
+            Hook::PurgeForEver => keys.len() == batch,
+            _ => keys.len() == batch && batch > 0,
+        };
+        Ok(Purged::new(keys.len(), more))
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {

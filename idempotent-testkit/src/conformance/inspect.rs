@@ -293,6 +293,13 @@ pub(super) async fn purging_goes_by_batches<H: Harness>(world: &World<H>) {
     );
 }
 
+/// Whoever purges until there is no more, must not do so for ever.
+pub(super) async fn purging_nothing_comes_to_an_end<H: Harness>(world: &World<H>) {
+    one_of_each(world).await;
+    let purged = world.store().purge(0).await.unwrap();
+    assert_eq!((purged.records, purged.more), (0, false));
+}
+
 pub(super) async fn statistics_count_every_state<H: Harness>(world: &World<H>) {
     assert_eq!(
         world.store().statistics().await.unwrap(),

@@ -203,6 +203,7 @@ macro_rules! __store_cases {
                 a_held_record_is_not_deleted,
                 purging_removes_expired_records_alone,
                 purging_goes_by_batches,
+                purging_nothing_comes_to_an_end,
                 statistics_count_every_state,
                 all_clients_see_the_same_records,
             ]
