@@ -157,7 +157,8 @@
 //!
 //! # Features
 //!
-//! - `metrics`: counts events with the `metrics` facade, as `idempotency_events_total`.
+//! - `metrics`: counts events with the `metrics` facade, as `idempotency_events_total`, and the records
+//!   that purgers remove, as `idempotency_purged_records_total`.
 //! - `uuid`: keys that are `uuid::Uuid`.
 
 #[doc(hidden)]

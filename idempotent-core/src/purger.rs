@@ -1,9 +1,10 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::engine::Jitter;
+use crate::engine::{EventKind, Events, Jitter, Observer};
 use crate::store::{Inspect, Store};
 use crate::sync::time::sleep;
 
@@ -24,8 +25,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// - Only expired records go.
 /// - Any number of purgers may run at once, in any number of processes. Each record goes once.
-/// - A store that fails ends the run, not the purger: the next run tries again. There is a warning of
-///   it in the log (`tracing`, target `idempotency`), without any key.
+/// - A store that fails ends the run, not the purger: the next run tries again. That is an event,
+///   [`EventKind::PurgeFailed`], of which there is a warning in the log (`tracing`, target `idempotency`).
+///   So is each batch that has removed something, [`EventKind::Purged`]. No event has a key.
 ///
 /// # What is not
 ///
@@ -77,6 +79,7 @@ pub struct Purger<S> {
     batch: usize,
     interval: Duration,
     pause: Duration,
+    events: Events,
 }
 
 impl<S: Inspect + Store> Purger<S> {
@@ -87,6 +90,7 @@ impl<S: Inspect + Store> Purger<S> {
             batch: BATCH,
             interval: INTERVAL,
             pause: PAUSE,
+            events: Events::none(),
         }
     }
 
@@ -106,6 +110,12 @@ impl<S: Inspect + Store> Purger<S> {
     /// For how long a run leaves the store alone between two batches: 10 ms.
     pub const fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
+        self
+    }
+
+    /// Who hears of every purge that has removed something, or failed.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.events.observer = Some(Arc::new(observer));
         self
     }
 
@@ -153,28 +163,23 @@ impl<S: Inspect + Store> Purger<S> {
 
     async fn purge_all(&self) {
         let store = self.store.name();
-        let mut records = 0;
         loop {
-            // Of none there would always be more.
+            // None at once would be none for ever.
             match self.store.purge(self.batch.max(1)).await {
                 Ok(purged) => {
-                    records += purged.records;
+                    if purged.records > 0 {
+                        self.events.purged(store, purged.records);
+                    }
                     if !purged.more {
-                        break;
+                        return;
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        target: "idempotency", store, %error,
-                        "a purge failed; the next run tries again"
-                    );
-                    break;
+                    let detail = format_args!("{store}: {error}; the next run tries again");
+                    return self.events.emit(EventKind::PurgeFailed, "", None, &detail);
                 }
             }
             sleep(self.pause).await;
-        }
-        if records > 0 {
-            tracing::debug!(target: "idempotency", store, records, "purged");
         }
     }
 }

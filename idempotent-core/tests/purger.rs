@@ -9,8 +9,8 @@ use idempotent_core::protocol::{
     Claim, ClaimRequest, Completion, Grant, Holder, Release, StepReply, Update,
 };
 use idempotent_core::{
-    Deletion, Fingerprint, Inspect, Key, MemoryStore, Owner, Page, Purged, Purger, Query, Record,
-    Statistics, Step, Store, StoreError, Watch,
+    Deletion, Event, EventKind, Fingerprint, Inspect, Key, MemoryStore, Owner, Page, Purged,
+    Purger, Query, Record, Statistics, Step, Store, StoreError, Watch,
 };
 use tokio::time::{Instant, sleep};
 
@@ -280,6 +280,33 @@ async fn a_store_that_fails_is_asked_again_in_the_next_run() {
         assert_eq!(gap < MINUTE / 2, goes_on, "{calls:?}");
     }
     assert_eq!(store.records().await, 0);
+}
+
+/// Each batch that has removed something, and each run that has failed; nothing where there is nothing.
+#[tokio::test(start_paused = true)]
+async fn an_observer_hears_of_purges_and_failures() {
+    let store = Noted::new().failing(|number| number == 1);
+    store.add(25, MINUTE).await;
+    sleep(MINUTE).await;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&events);
+    let purger = Purger::new(store.clone())
+        .batch(10)
+        .observer(move |event: &Event<'_>| {
+            assert_eq!((event.scope(), &*event.key()), ("", ""));
+            heard.lock().unwrap().push((event.kind(), event.records()));
+        });
+    let purger = purger.spawn();
+    sleep(10 * MINUTE).await;
+    purger.stop().await;
+    assert!(store.calls().len() > 4, "most runs had nothing to do");
+    let expected = [
+        (EventKind::Purged, 10),
+        (EventKind::PurgeFailed, 0),
+        (EventKind::Purged, 10),
+        (EventKind::Purged, 5),
+    ];
+    assert_eq!(*events.lock().unwrap(), expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::key::Key;
 use crate::lease::Owner;
 
-/// Something that the engine did or met. The names are stable, and the metrics' too.
+/// Something that the engine, or a purger, did or met. The names are stable, and the metrics' too.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -22,6 +22,10 @@ pub enum EventKind {
     LeaseLost,
     /// The key was used before with other arguments.
     Mismatch,
+    /// A purge failed, and its run ended.
+    PurgeFailed,
+    /// A purge has removed [records](Event::records).
+    Purged,
     /// A recorded result was returned.
     Replayed,
     /// A store call failed.
@@ -49,6 +53,8 @@ impl EventKind {
             Self::InDoubt => "in_doubt",
             Self::LeaseLost => "lease_lost",
             Self::Mismatch => "mismatch",
+            Self::PurgeFailed => "purge_failed",
+            Self::Purged => "purged",
             Self::Replayed => "replayed",
             Self::StoreError => "store_error",
             Self::Takeover => "takeover",
@@ -65,12 +71,14 @@ impl EventKind {
             Self::DoubleExecution
             | Self::InDoubt
             | Self::LeaseLost
+            | Self::PurgeFailed
             | Self::StoreError
             | Self::Unprotected
             | Self::Unrecorded => true,
             Self::Conflict
             | Self::Executed
             | Self::Mismatch
+            | Self::Purged
             | Self::Replayed
             | Self::Takeover
             | Self::Waited
@@ -86,6 +94,7 @@ pub struct Event<'a> {
     scope: &'a str,
     key: Option<&'a Key>,
     detail: &'a dyn fmt::Display,
+    records: usize,
     events: &'a Events,
 }
 
@@ -96,10 +105,16 @@ impl Event<'_> {
         self.kind
     }
 
-    /// The operation's scope.
+    /// The operation's scope; empty for a purge.
     #[must_use]
     pub const fn scope(&self) -> &str {
         self.scope
+    }
+
+    /// How many records are gone by a purge; 0 for every other event.
+    #[must_use]
+    pub const fn records(&self) -> usize {
+        self.records
     }
 
     /// What there is to say beside it; may be empty. Not stable.
@@ -124,6 +139,7 @@ impl fmt::Debug for Event<'_> {
             .field("kind", &self.kind)
             .field("scope", &self.scope)
             .field("key", &self.key())
+            .field("records", &self.records)
             .field("detail", &self.detail())
             .finish()
     }
@@ -152,6 +168,14 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    /// Those of whoever has no keys, and no observer.
+    pub(crate) const fn none() -> Self {
+        Self {
+            observer: None,
+            secret: None,
+        }
+    }
+
     pub(crate) fn emit(
         &self,
         kind: EventKind,
@@ -159,19 +183,41 @@ impl Events {
         key: Option<&Key>,
         detail: &dyn fmt::Display,
     ) {
-        let event = Event {
+        self.tell(&Event {
             kind,
             scope,
             key,
             detail,
+            records: 0,
             events: self,
-        };
-        trace(&event);
+        });
+    }
+
+    /// A purge of `store` has removed so many `records`.
+    pub(crate) fn purged(&self, store: &'static str, records: usize) {
         #[cfg(feature = "metrics")]
-        metrics::counter!("idempotency_events_total", "event" => kind.name(), "scope" => scope.to_owned())
-            .increment(1);
+        metrics::counter!("idempotency_purged_records_total", "store" => store)
+            .increment(records.try_into().unwrap_or(u64::MAX));
+        self.tell(&Event {
+            kind: EventKind::Purged,
+            scope: "",
+            key: None,
+            detail: &format_args!("{store}: {records} records"),
+            records,
+            events: self,
+        });
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        trace(event);
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "idempotency_events_total",
+            "event" => event.kind.name(), "scope" => event.scope.to_owned()
+        )
+        .increment(1);
         if let Some(observer) = &self.observer {
-            observer.on_event(&event);
+            observer.on_event(event);
         }
     }
 

@@ -29,7 +29,7 @@ use self::detach::Background;
 pub use self::error_policy::{
     AllCodecs, CleanErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors,
 };
-use self::events::Events;
+pub(crate) use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;
 pub(crate) use self::jitter::Jitter;
