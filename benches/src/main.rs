@@ -10,6 +10,7 @@ mod http;
 mod memory;
 mod orders;
 mod progress;
+mod purge;
 mod redis;
 mod rounds;
 mod sqlite;
@@ -49,6 +50,7 @@ fn run(args: &Args) -> Result<Table> {
             Section::Redis => redis::measure(args, &progress, &mut table)?,
             Section::Sqlite => sqlite::measure(args, &progress, &mut table)?,
             Section::Transactions => transactions::measure(args, &progress, &mut table)?,
+            Section::Purge => purge::measure(args, &progress, &mut table)?,
             Section::Expansion => expansion::measure(args, &progress, &mut table)?,
         }
     }
