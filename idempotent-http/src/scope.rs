@@ -44,6 +44,12 @@ impl Scope {
         }
         Self(text)
     }
+
+    /// What stands in the record's key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Does not show the caller.

@@ -58,6 +58,22 @@ static EXAMPLES: &[Example] = &[
         ],
     },
     Example {
+        package: "shop-server",
+        args: &["--demo"],
+        says: &[
+            "a first order                  201 ord_",
+            "the same again                 201 replayed ord_",
+            "another, with its key          422 the key was used before with another request",
+            "a retry while the first runs   409 a request with this key is being handled",
+            "and when it has ended          201 replayed ord_",
+            "a client that leaves           gone",
+            "and comes back                 201 replayed ord_",
+            "two keys in one header         400 there is more than one key",
+            "another caller, the same key   201 ord_",
+            "orders of the first caller     200 3",
+        ],
+    },
+    Example {
         package: "transfer",
         args: &["--fresh"],
         says: &[
