@@ -36,22 +36,24 @@ const NAMES: Names = Names {
     replay: "postgres, replay in a transaction / primary-key select",
 };
 
-pub(super) fn measure(
-    runtime: &Runtime,
-    text: &'static str,
-    args: &Args,
-    progress: &Progress,
-    table: &mut Table,
-) -> Result<()> {
-    // As a user has it: a commit is on the disk.
-    let server = PostgresServer::builder().durable().start()?;
+const SLOW: Names = Names {
+    progress: "postgres, transactions, 1 ms commits",
+    transaction: "postgres, 1 ms commits: rows and record in one / rows alone",
+    lease: "postgres, 1 ms commits: rows under a lease / rows alone",
+    replay: "postgres, 1 ms commits: replay / primary-key select",
+};
+
+type AllDesks = Desks<Plain, Transaction, Lease<Plain>, Select>;
+
+/// Makes the tables, and the ways to take orders there.
+fn open(runtime: &Runtime, server: &PostgresServer, text: &'static str) -> Result<AllDesks> {
     let store = runtime.block_on(PostgresStore::connect(server.url()))?;
     server.ask(TABLES)?;
     let manager = Manager::new(Config::from_str(server.url())?, NoTls);
     let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
     let engine = Engine::new(store.clone());
     let plain = Plain { pool, text };
-    let desks = Desks {
+    Ok(Desks {
         transaction: Transaction {
             transactions: store.transactions(plain.pool.clone()),
             engine: engine.clone(),
@@ -63,7 +65,26 @@ pub(super) fn measure(
         },
         select: Select(plain.clone()),
         plain,
-    };
+    })
+}
+
+pub(super) fn measure(
+    runtime: &Runtime,
+    text: &'static str,
+    args: &Args,
+    progress: &Progress,
+    table: &mut Table,
+) -> Result<()> {
+    // As a user has it: a commit is on the disk, which is a quick one or takes a millisecond.
+    let slow = PostgresServer::builder()
+        .durable()
+        .setting("commit_delay", "1000")
+        .setting("commit_siblings", "0");
+    let slow = slow.start()?;
+    open(runtime, &slow, text)?.measure(runtime, &SLOW, args, progress, table)?;
+    drop(slow);
+    let server = PostgresServer::builder().durable().start()?;
+    let desks = open(runtime, &server, text)?;
     desks.measure(runtime, &NAMES, args, progress, table)?;
 
     let mut meter = Meter::start(&server)?;
