@@ -20,7 +20,10 @@ use sha2::{Digest, Sha256};
 /// # _ = scope;
 /// ```
 #[derive(Clone, Eq, PartialEq)]
-pub struct Scope(String);
+pub struct Scope {
+    text: String,
+    is_secret: bool,
+}
 
 impl Scope {
     /// The caller with this name, which stands in the record's key. An empty one, one with control
@@ -28,34 +31,42 @@ impl Scope {
     /// when a request comes: [`HttpError::Scope`](crate::HttpError::Scope).
     #[must_use]
     pub fn new(caller: impl Into<String>) -> Self {
-        Self(caller.into())
+        Self {
+            text: caller.into(),
+            is_secret: false,
+        }
     }
 
-    /// The caller whose name is a secret, such as a token: only its SHA-256 digest is stored.
+    /// The caller whose name is a secret, such as a token: only its SHA-256 digest is stored. It is never
+    /// the same as a caller of that name, nor as one who goes by the digest.
     #[must_use]
     pub fn secret(caller: impl AsRef<[u8]>) -> Self {
         let caller = caller.as_ref();
-        if caller.is_empty() {
-            return Self(String::new());
+        let mut text = String::new();
+        // An empty secret is nobody's, and stays empty to be refused.
+        if !caller.is_empty() {
+            text.push_str("sha256:");
+            for byte in Sha256::digest(caller) {
+                _ = write!(text, "{byte:02x}");
+            }
         }
-        let mut text = String::from("sha256:");
-        for byte in Sha256::digest(caller) {
-            _ = write!(text, "{byte:02x}");
+        Self {
+            text,
+            is_secret: true,
         }
-        Self(text)
     }
 
-    /// What stands in the record's key.
+    /// The caller's name, or the digest of a secret one.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 /// Does not show the caller.
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scope(<{} bytes>)", self.0.len())
+        write!(f, "Scope(<{} bytes>)", self.text.len())
     }
 }
 
@@ -96,11 +107,15 @@ impl Callers {
     pub(crate) fn prefix(&self, parts: &Parts) -> Result<String, ScopeError> {
         let mut prefix = String::new();
         if let Self::By(caller_of) = self {
-            let Scope(caller) = caller_of(parts).ok_or(ScopeError::NoCaller)?;
-            if caller.is_empty() {
+            let Scope { text, is_secret } = caller_of(parts).ok_or(ScopeError::NoCaller)?;
+            if text.is_empty() {
                 return Err(ScopeError::Empty);
             }
-            for character in caller.chars() {
+            if is_secret {
+                // A name has no bare percent sign.
+                prefix.push('%');
+            }
+            for character in text.chars() {
                 match character {
                     '%' => prefix.push_str("%25"),
                     ',' => prefix.push_str("%2C"),
@@ -148,9 +163,24 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_in_the_key() {
-        let Scope(text) = Scope::secret("sk_live");
-        assert_eq!(text.len(), 71);
-        assert!(!text.contains("sk_live"));
-        assert_eq!(Scope::secret(""), Scope::new(""), "which is refused");
+        let secret = Scope::secret("sk_live");
+        assert_eq!(secret.as_str().len(), 71);
+        assert!(!secret.as_str().contains("sk_live"));
+        assert_eq!(Scope::secret("").as_str(), "", "which is refused");
+    }
+
+    /// Who reads a digest in the store cannot call himself by it.
+    #[test]
+    fn the_digest_of_a_secret_is_not_a_name() {
+        let (parts, ()) = Request::new(()).into_parts();
+        let prefix = |scope: Scope| {
+            let callers = Callers::By(Arc::new(move |_| Some(scope.clone())));
+            callers.prefix(&parts).unwrap()
+        };
+        let secret = Scope::secret("sk_live");
+        let digest = secret.as_str().to_owned();
+        let secret = prefix(secret);
+        assert_ne!(secret, prefix(Scope::new(digest.clone())));
+        assert_ne!(secret, prefix(Scope::new(format!("%{digest}"))));
     }
 }

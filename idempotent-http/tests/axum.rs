@@ -1,5 +1,7 @@
 //! The layer in axum's routers.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap like tests")]
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -33,20 +35,13 @@ async fn send(router: &Router, path: &str, key: Option<&str>) -> (u16, bool, Str
 /// H-18: inside of a nested router the prefix is gone.
 #[tokio::test]
 async fn nested_routers_keep_their_requests_apart() {
+    let engine = Engine::new(MemoryStore::new());
     let version = |name: &'static str| {
-        let layer = layer_of_all();
+        let layer = IdempotencyLayer::builder(engine.clone()).unscoped();
         Router::new()
             .route("/orders", post(async move || name))
-            .route_layer(layer)
+            .route_layer(layer.build().unwrap())
     };
-    fn layer_of_all() -> IdempotencyLayer {
-        static ENGINE: std::sync::OnceLock<Engine> = std::sync::OnceLock::new();
-        let engine = ENGINE.get_or_init(|| Engine::new(MemoryStore::new()));
-        IdempotencyLayer::builder(engine.clone())
-            .unscoped()
-            .build()
-            .unwrap()
-    }
     let router = Router::new()
         .nest("/v1", version("first"))
         .nest("/v2", version("second"));
@@ -108,8 +103,9 @@ async fn a_handler_can_extract_its_attempt() {
         )
         .route(
             "/lenient",
-            post(async |context: Option<IdempotencyContext>| {
-                context.map_or("unprotected".to_owned(), |context| context.key().to_owned())
+            post(async |context: Option<IdempotencyContext>| match context {
+                Some(context) => context.key().to_owned(),
+                None => "unprotected".to_owned(),
             }),
         )
         .route_layer(layer().build().unwrap());

@@ -1,6 +1,7 @@
 //! Which requests are the layer's business.
 
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -216,7 +217,7 @@ async fn a_bad_key_is_refused_before_anything_else() {
 #[tokio::test]
 async fn a_service_may_be_picky_about_keys() {
     let world = World::new();
-    for lengths in [0..=10, 1..=256, 9..=8] {
+    for lengths in [0..=10, 1..=256, RangeInclusive::new(9, 8)] {
         let refused = world.layer().key_lengths(lengths).build();
         assert!(matches!(refused, Err(ConfigError::KeyLengths { .. })));
     }

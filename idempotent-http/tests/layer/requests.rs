@@ -34,6 +34,7 @@ fn upload(
         .unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "beside it there are errors")]
 fn data(text: &'static str) -> Result<Frame<Bytes>, io::Error> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }

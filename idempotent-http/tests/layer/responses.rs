@@ -16,6 +16,7 @@ use crate::world::{Client, World, order, reply};
 
 type Item = Result<Frame<Bytes>, io::Error>;
 
+#[expect(clippy::unnecessary_wraps, reason = "beside it there are errors")]
 fn data(text: &'static str) -> Item {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
