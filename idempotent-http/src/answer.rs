@@ -62,14 +62,21 @@ impl<R, E> Ended<R, E> {
         body: Body<R>,
         began: bool,
     ) -> Answer<R, E> {
+        let status = parts.status.as_u16();
         let stored = Stored::unavailable(&parts.headers);
         let response = Box::new(Response::from_parts(parts, body));
         match recording {
-            Recording::Release => Err(Self::Released { response, began }),
-            Recording::Store | Recording::Tombstone => Ok(Outcome::new(Answered {
-                stored,
-                live: Some(response),
-            })),
+            Recording::Release => {
+                tracing::debug!(target: "idempotency", status, "released");
+                Err(Self::Released { response, began })
+            }
+            Recording::Store | Recording::Tombstone => {
+                tracing::debug!(target: "idempotency", status, "tombstoned");
+                Ok(Outcome::new(Answered {
+                    stored,
+                    live: Some(response),
+                }))
+            }
         }
     }
 }

@@ -108,7 +108,8 @@
 //!
 //! Those of the engine, under the [namespace](Builder::namespace): `executed`, `replayed`, `mismatch`,
 //! `conflict`, `waited`, `takeover`, `lease_lost`, `in_doubt`, `store_error`, `unrecorded`,
-//! `unprotected`. None holds a key, a caller or a body.
+//! `unprotected`. The layer's own `tracing` events are `released` and `tombstoned`, of responses that are not
+//! kept, and what it answers itself. None holds a key, a caller or a body.
 //!
 //! # Features
 //!

@@ -42,11 +42,11 @@ pub(crate) struct Args {
     pub(crate) require_key: bool,
 
     /// How long a key stays blocked after a crash, as in `60s`
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) lease: Duration,
 
     /// Let a retry wait for the response of the first request, for so long, instead of a 409
-    #[arg(long, value_name = "LIMIT", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "LIMIT", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
 
     /// Receive Stripe's webhooks, signed with this secret
@@ -61,6 +61,14 @@ pub(crate) struct Args {
     /// Show what a client sees, in memory, and end
     #[arg(long)]
     pub(crate) demo: bool,
+}
+
+/// As in `60s` or `1m 30s`; a number alone is of seconds.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
 }
 
 /// What remembers responses.
