@@ -157,6 +157,8 @@ fn a_client_sees_what_the_readme_says() {
     assert_eq!(shop.order("k1", "x-tenant: bob\r\n").status, 201);
     assert_eq!(shop.order("k1", "authorization: Bearer t\r\n").status, 201);
     assert_eq!(shop.order("k1", "authorization: Basic t\r\n").status, 401);
+    assert_eq!(shop.order("k1", "x-tenant: \r\n").status, 401);
+    assert_eq!(shop.order("k1", "authorization: Bearer \r\n").status, 401);
     assert_eq!(shop.send("PUT", "/api", key, TEA).status, 405);
     assert_eq!(shop.count(""), 2);
     assert_eq!(shop.count("x-tenant: bob\r\n"), 1);
