@@ -10,6 +10,7 @@ use crate::body::{Body, Buffered};
 use crate::config::Config;
 use crate::context::IdempotencyContext;
 use crate::error::HttpError;
+use crate::key;
 use crate::policy::Recording;
 use crate::stored::{Stored, StoredResponse};
 
@@ -161,7 +162,7 @@ pub(crate) fn answered<R, E>(
         Err(Ended::Released { response, .. }) => *response,
     };
     if config.echoes_key
-        && let Ok(value) = echo(key).try_into()
+        && let Ok(value) = HeaderValue::from_str(&key::write(key))
     {
         let name = config.source.header_name();
         let name = name.cloned().unwrap_or(crate::IDEMPOTENCY_KEY);
@@ -216,15 +217,4 @@ fn replayed<R>(stored: Stored) -> Result<Response<Body<R>>, HttpError> {
             location: location.and_then(|location| location.to_header()),
         }),
     }
-}
-
-/// The key as the header has it: bare where that is enough, else as a String of RFC 9651.
-fn echo(key: &str) -> String {
-    let is_bare = key
-        .bytes()
-        .all(|byte| matches!(byte, b'!'..=b'~') && !b"\",;\\".contains(&byte));
-    if is_bare {
-        return key.to_owned();
-    }
-    format!("\"{}\"", key.replace('\\', r"\\").replace('"', "\\\""))
 }

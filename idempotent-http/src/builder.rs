@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderName, Method};
+use idempotent_core::__private::DURATIONS;
 use idempotent_core::{Engine, OnAbandoned, OnConflict, OnPanic, OnStoreFailure};
 
 use crate::config::{Config, MissingKey};
@@ -283,8 +284,7 @@ fn check_methods(methods: &[Method]) -> Result<(), ConfigError> {
 }
 
 fn check_duration(what: &'static str, value: Duration) -> Result<(), ConfigError> {
-    const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    if (Duration::from_millis(1)..=LONGEST).contains(&value) {
+    if DURATIONS.contains(&value) {
         return Ok(());
     }
     Err(ConfigError::Duration { what, value })

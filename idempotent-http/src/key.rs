@@ -3,7 +3,7 @@
 mod header;
 mod source;
 
-pub(crate) use self::header::parse;
+pub(crate) use self::header::{parse, write};
 pub(crate) use self::source::Found;
 pub use self::source::KeySource;
 

@@ -34,7 +34,7 @@ pub use self::events::{Event, EventKind, Observer};
 use self::flight::Flights;
 pub(crate) use self::jitter::Jitter;
 use self::near_cache::NearCache;
-pub use self::operation::{NoKey, Operation, Start};
+pub use self::operation::{DURATIONS, NoKey, Operation, Start};
 use self::policy::Policy;
 pub use self::policy::{
     OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Verdict,

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, Ready};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -433,10 +434,11 @@ impl<P> Operation<P> {
 }
 
 /// Stores count in milliseconds, and keep durations in twelve digits of them.
+pub const DURATIONS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 fn check(what: &'static str, value: Duration) -> Result<(), Error> {
-    const SHORTEST: Duration = Duration::from_millis(1);
-    const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    if (SHORTEST..=LONGEST).contains(&value) {
+    if DURATIONS.contains(&value) {
         return Ok(());
     }
     Err(Error::InvalidDuration { what, value })

@@ -40,11 +40,23 @@ fn bare(value: &[u8]) -> Result<Cow<'_, str>, InvalidKey> {
     if value.contains(&b',') {
         return Err(InvalidKey::Repeated);
     }
-    let is_plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b';' | b'\\');
     match str::from_utf8(value) {
-        Ok(text) if value.iter().all(is_plain) => Ok(Cow::Borrowed(text)),
+        Ok(text) if is_bare(text) => Ok(Cow::Borrowed(text)),
         Ok(_) | Err(_) => Err(InvalidKey::Characters),
     }
+}
+
+fn is_bare(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b'!'..=b'~') && !b"\",;\\".contains(&byte))
+}
+
+/// Writes a key as the header has it: bare where that is enough, else as a String of RFC 9651.
+pub(crate) fn write(key: &str) -> Cow<'_, str> {
+    if is_bare(key) {
+        return Cow::Borrowed(key);
+    }
+    format!("\"{}\"", key.replace('\\', r"\\").replace('"', "\\\"")).into()
 }
 
 /// A String of RFC 9651, section 3.3.3, whose parameters are ignored.

@@ -87,6 +87,16 @@ fn every_string_of_the_rfc_is_a_key_and_nothing_else_is() {
     }
 }
 
+/// What is echoed reads as it was.
+#[test]
+fn every_key_that_is_written_reads_the_same() {
+    for key in ["k", "a b", "a,b", r#"a"b"#, r"a\b", "a;b", r#"\""#] {
+        let line = HeaderValue::from_str(&write(key)).unwrap();
+        let read = parse([&line], KeySyntax::Lenient);
+        assert_eq!(read.unwrap().as_deref(), Some(key));
+    }
+}
+
 /// H-7: even if the two are the same.
 #[test]
 fn two_lines_are_refused() {
