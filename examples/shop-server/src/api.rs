@@ -28,31 +28,20 @@ pub(crate) async fn create(
     body: Bytes,
 ) -> Result<Response, Failed> {
     sleep(milliseconds(&headers, "x-test-delay-ms")).await;
-    let (entry, attempt) = match &context {
-        Some(context) => {
-            let id = format!("ord_{}", &context.attempt().key_for("order")[..20]);
-            // The attempt before this one may have died with the order made.
-            let made = if context.attempt().is_first() {
-                None
-            } else {
-                ledger.find(caller.as_str(), &id).await?
-            };
-            (made.ok_or(id), context.attempt().number())
-        }
-        None => (Err(format!("ord_{}", Uuid::new_v4().simple())), 1),
+    let (id, attempt) = match &context {
+        // The same for each attempt.
+        Some(context) => (
+            context.attempt().key_for("order")[..20].to_owned(),
+            context.attempt().number(),
+        ),
+        None => (Uuid::new_v4().simple().to_string(), 1),
     };
-    let entry = match entry {
-        Ok(made) => made,
-        Err(id) => {
-            let entry = Entry {
-                id,
-                caller: caller.as_str().to_owned(),
-                what: wanted(&body),
-            };
-            ledger.add(&entry).await?;
-            entry
-        }
+    let entry = Entry {
+        id: format!("ord_{id}"),
+        caller: caller.as_str().to_owned(),
+        what: wanted(&body),
     };
+    let entry = ledger.add_once(entry, context.as_ref()).await?;
     sleep(milliseconds(&headers, "x-test-delay-after-ms")).await;
     let location = [(LOCATION, format!("/api/{}", entry.id))];
     let order = json!({ "id": entry.id, "order": entry.what, "attempt": attempt });

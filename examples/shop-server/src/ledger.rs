@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use idempotency::http::IdempotencyContext;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
@@ -57,8 +58,20 @@ impl Ledger {
             .collect())
     }
 
-    pub(crate) async fn find(&self, caller: &str, id: &str) -> io::Result<Option<Entry>> {
-        let entries = self.of(caller).await?;
-        Ok(entries.into_iter().find(|entry| entry.id == id))
+    /// Adds an entry, unless an attempt before this one has, and died before it was recorded. Returns the
+    /// one that is there.
+    pub(crate) async fn add_once(
+        &self,
+        entry: Entry,
+        context: Option<&IdempotencyContext>,
+    ) -> io::Result<Entry> {
+        if context.is_some_and(|context| !context.attempt().is_first()) {
+            let entries = self.of(&entry.caller).await?;
+            if let Some(made) = entries.into_iter().find(|made| made.id == entry.id) {
+                return Ok(made);
+            }
+        }
+        self.add(&entry).await?;
+        Ok(entry)
     }
 }

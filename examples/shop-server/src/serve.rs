@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::{get, post};
 use axum::{Extension, Router, middleware};
-use idempotency::http::{Builder, IdempotencyLayer, MissingKey, RequestFingerprint, Scope};
+use idempotency::http::{Builder, IdempotencyLayer, MissingKey, Scope};
 use idempotency::{BoxError, Engine, OnConflict};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -71,10 +71,7 @@ impl Server {
 }
 
 fn router(args: &Args, memory: &Memory, ledger: Ledger) -> Result<Router, BoxError> {
-    let orders = layer(args, &memory.engine, "orders")
-        // As is the default: headers do not count, so that a retry may be slowed otherwise than the first.
-        .fingerprint(RequestFingerprint::bytes())
-        .build()?;
+    let orders = layer(args, &memory.engine, "orders").build()?;
     let customers = layer(args, &memory.engine, "customers")
         .stripe_v1()
         .build()?;

@@ -52,14 +52,12 @@ pub(crate) async fn create_customer(
         "metadata": metadata,
         "name": name,
     });
-    if ledger.find(account.as_str(), &id).await?.is_none() {
-        let entry = Entry {
-            id,
-            caller: account.as_str().to_owned(),
-            what: customer.clone(),
-        };
-        ledger.add(&entry).await?;
-    }
+    let entry = Entry {
+        id,
+        caller: account.as_str().to_owned(),
+        what: customer,
+    };
+    let customer = ledger.add_once(entry, context.as_ref()).await?.what;
     if name.is_some_and(|name| name == "fail500") {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         return Ok(error(status, "api_error", "An unexpected error occurred"));
