@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::codec::CodecId;
+use crate::engine::StepError;
 use crate::fingerprint::FingerprintError;
 use crate::key::KeyError;
 use crate::record::Payload;
@@ -118,6 +119,12 @@ pub enum Error {
     #[error("the operation has finished, but its result was not kept")]
     ResultUnavailable,
 
+    /// The operation could not go on, and nothing runs until somebody has looked at it: the program does not
+    /// fit the steps that are recorded, or it has failed too often. Resolve the record as not executed to let
+    /// it go on.
+    #[error("the operation is parked; look at its record, and resolve it to let it go on")]
+    Parked,
+
     /// The transaction was rolled back, and nothing that the operation did in it counts: the store
     /// failed, the result could not be recorded, or a statement had failed whose error the operation
     /// did not return. In a transaction of the caller's own, it is the caller who must roll back.
@@ -129,6 +136,10 @@ pub enum Error {
         #[source]
         source: StoreError,
     },
+
+    /// A step did not run, or does not count.
+    #[error("the operation cannot go on")]
+    Step(#[from] StepError),
 
     /// The store failed before the operation ran.
     #[error("the {store} store failed before the operation ran; it is safe to retry")]
@@ -165,6 +176,7 @@ impl Error {
             | Self::Randomness(_)
             | Self::Unrecorded { .. } => true,
             Self::RolledBack { source, .. } | Self::Store { source, .. } => source.is_transient(),
+            Self::Step(error) => error.is_retryable(),
             Self::Corrupt(_)
             | Self::DuplicateScope { .. }
             | Self::Fingerprint(_)
@@ -174,6 +186,7 @@ impl Error {
             | Self::InvalidDuration { .. }
             | Self::Key(_)
             | Self::NoEngine
+            | Self::Parked
             | Self::ResultUnavailable => false,
         }
     }

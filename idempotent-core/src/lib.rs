@@ -165,6 +165,7 @@
 pub mod __private;
 mod clock;
 mod codec;
+mod completer;
 mod engine;
 mod error;
 mod fingerprint;
@@ -180,13 +181,16 @@ mod purger;
 mod record;
 mod store;
 mod sync;
+mod task;
 
 pub use self::clock::{Clock, Timestamp};
 pub use self::codec::{Codec, CodecId, Json};
+pub use self::completer::{Completer, Pass};
 pub use self::engine::{
-    Attempt, CleanErrors, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent, NoKey,
-    Observer, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded,
-    Operation, RecordErrors, RerunErrors, UnrecordedErrors, Verdict,
+    Attempt, CleanErrors, Determinism, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent,
+    NoKey, Observer, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure,
+    OnUnrecorded, Operation, RecordErrors, RerunErrors, StepError, StepKey, StepMismatch,
+    UnrecordedErrors, Verdict,
 };
 pub use self::error::{BoxError, Error, StoreError, UnrecordedValue};
 pub use self::fingerprint::{
@@ -196,9 +200,10 @@ pub use self::key::{FixedKey, IntoKey, Key, KeyError, KeyPart, KeyTemplate, KeyT
 pub use self::lease::{Fence, Owner, ParseOwnerError};
 pub use self::memory::{MemoryStore, OnFull};
 pub use self::outcome::{OperationError, Outcome, Provenance, Recordable, Reply};
-pub use self::purger::{Purger, PurgerHandle};
+pub use self::purger::Purger;
 pub use self::record::{Ending, Payload, Record, State, Step};
 pub use self::store::{
     CommitError, Deletion, DynStore, Entry, Inspect, InspectExt, Page, Purged, Query, RecordsIn,
     Resolution, ResolveError, Statistics, Store, TransactionalStore, Watch, Watchers,
 };
+pub use self::task::TaskHandle;

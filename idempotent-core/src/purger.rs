@@ -2,11 +2,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-
 use crate::engine::{EventKind, Events, Jitter, Observer};
 use crate::store::{Inspect, Store};
 use crate::sync::time::sleep;
+use crate::task::TaskHandle;
 
 const BATCH: usize = 5_000;
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -150,15 +149,13 @@ impl<S: Inspect + Store> Purger<S> {
         }
     }
 
-    /// Purges in a task of its own, until the handle is dropped or [stopped](PurgerHandle::stop).
+    /// Purges in a task of its own, until the handle is dropped or [stopped](TaskHandle::stop).
     ///
     /// # Panics
     ///
     /// If it is called outside of a tokio runtime.
-    pub fn spawn(self) -> PurgerHandle {
-        PurgerHandle {
-            task: tokio::spawn(self.run()),
-        }
+    pub fn spawn(self) -> TaskHandle {
+        TaskHandle::spawn(self.run())
     }
 
     async fn purge_all(&self) {
@@ -181,32 +178,5 @@ impl<S: Inspect + Store> Purger<S> {
             }
             sleep(self.pause).await;
         }
-    }
-}
-
-/// A [`Purger`] at work. Dropping this ends it, and so does the end of the runtime.
-#[derive(Debug)]
-#[must_use = "dropping the handle ends the purger"]
-pub struct PurgerHandle {
-    task: JoinHandle<Infallible>,
-}
-
-impl PurgerHandle {
-    /// Ends the purger, and returns when it has ended: it asks the store for nothing any more, and has
-    /// let go of it. A batch that it had asked for may still go.
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is cancel safe: the purger ends, whether anybody waits for it or not.
-    pub async fn stop(mut self) {
-        self.task.abort();
-        // An error says that it was cut off, as it should be. There is no other answer.
-        _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for PurgerHandle {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

@@ -77,17 +77,20 @@ pub enum Ending {
     Healed,
     /// The operation panicked.
     Panicked,
+    /// It could not go on: its steps are not those that are recorded, or it has failed too often.
+    Stuck,
 }
 
 impl Ending {
     /// All endings, in alphabetical order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cancelled,
         Self::Clean,
         Self::Error,
         Self::Expired,
         Self::Healed,
         Self::Panicked,
+        Self::Stuck,
     ];
 
     /// The letter that stores keep.
@@ -100,6 +103,7 @@ impl Ending {
             Self::Expired => 'x',
             Self::Healed => 'h',
             Self::Panicked => 'p',
+            Self::Stuck => 's',
         }
     }
 

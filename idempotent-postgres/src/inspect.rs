@@ -69,15 +69,26 @@ impl PostgresStore {
             // One more, to see whether there is another page.
             saturating(query.limit).saturating_add(1).into(),
         ];
-        let link = &self.records.inspection;
-        let rows = link.ask(Ask::Text(&self.records.sql.list), &values).await?;
-        let entries = rows.iter().map(|row| {
-            let Stored { key, record, .. } = Stored::read(row, Steps::All)?;
-            Ok(Entry::new(key, record))
-        });
+        let sql = &self.records.sql;
+        let list = if query.steps {
+            &sql.list_steps
+        } else {
+            &sql.list
+        };
+        let rows = self
+            .records
+            .inspection
+            .ask(Ask::Text(list), &values)
+            .await?;
+        let looked = rows.iter().map(|row| Looked::read(row, Steps::All));
+        let looked = looked.collect::<Result<Vec<_>, Error>>()?;
+        let now = looked.first().map(|looked| looked.now);
+        let stored = looked.into_iter().filter_map(|looked| looked.stored);
+        let entries = stored.map(|Stored { key, record, .. }| Entry::new(key, record));
         Ok(Page::of(
-            entries.collect::<Result<_, Error>>()?,
+            entries.collect(),
             query.limit,
+            now.unwrap_or_default(),
         ))
     }
 

@@ -17,6 +17,7 @@ pub(crate) enum Verb {
     Delete,
     Insert,
     Look,
+    RecordStep,
     Release,
     Renew,
     Update,
@@ -34,8 +35,10 @@ pub(crate) struct Sql {
     pub(crate) claim_within: String,
     pub(crate) complete_within: String,
     pub(crate) complete_first_within: String,
+    pub(crate) record_step_within: String,
     pub(crate) count: String,
     pub(crate) list: String,
+    pub(crate) list_steps: String,
     pub(crate) purge: String,
 }
 
@@ -53,6 +56,7 @@ impl Sql {
             (Verb::Delete, names.delete()),
             (Verb::Insert, names.insert()),
             (Verb::Look, names.look()),
+            (Verb::RecordStep, names.record_step("1")),
             (Verb::Release, names.release()),
             (Verb::Renew, names.renew()),
             (Verb::Update, names.update("")),
@@ -66,7 +70,9 @@ impl Sql {
             complete_within: names.complete_within(),
             complete_first_within: names.complete_first_within(),
             count: names.count(),
-            list: names.list(),
+            list: names.list("true"),
+            list_steps: names.list(&names.has_steps()),
+            record_step_within: names.record_step_within(),
             purge: names.purge(),
         }
     }
@@ -240,6 +246,35 @@ impl Names {
         self.shortcut(&set, "r.state IN ('P', 'I') AND NOT r.waiter")
     }
 
+    /// Records a step that is not there yet, and renews the lease. No row: it has to be judged in full.
+    ///
+    /// `$4` lease in microseconds, `$5` name, `$6` value.
+    fn record_step(&self, answer: &str) -> String {
+        let Self { record, step, .. } = self;
+        format!(
+            "WITH own AS (
+                 UPDATE {record} r SET expires_at = n.now + r.keep_nanos / 1000 + $4,
+                        steps = r.steps + 1, version = r.version + 1
+                   FROM (SELECT {CLOCK} AS now) n
+                  WHERE r.key = $1 AND r.owner = $2 AND r.fence = $3 AND r.format = {FORMAT}
+                    AND r.expires_at > n.now AND r.state = 'P' AND NOT EXISTS (
+                        SELECT FROM {step} s
+                         WHERE s.key = r.key AND s.seq < r.steps AND s.name = $5)
+                 RETURNING r.key, r.steps),
+             added AS (
+                 INSERT INTO {step} (key, seq, name, value)
+                 SELECT own.key, own.steps - 1, $5, $6 FROM own
+                 ON CONFLICT (key, seq) DO UPDATE SET name = excluded.name, value = excluded.value)
+             SELECT {answer} FROM own"
+        )
+    }
+
+    /// Like [`record_step`](Self::record_step), and fails if there is nothing to do: a `COMMIT` that has been
+    /// sent already rolls back then.
+    fn record_step_within(&self) -> String {
+        self.record_step("1 / count(*)")
+    }
+
     /// Writes all of a record, where `$21` and `$22` are the fence and the version that it was read
     /// with. `$23` is what to tell those who wait, or NULL.
     fn update(&self, more: &str) -> String {
@@ -312,12 +347,21 @@ impl Names {
         )
     }
 
+    /// Only what is unfinished has steps, so this does not look at the rest.
+    fn has_steps(&self) -> String {
+        format!(
+            "r.steps > 0 AND r.key IN (
+                 SELECT s.key FROM {step} s WHERE s.key > $1 AND ($2::text IS NULL OR s.key < $2))",
+            step = self.step,
+        )
+    }
+
     /// `$1` and `$2` between which keys, `$3` state, `$4` age in microseconds, `$5` how many.
-    fn list(&self) -> String {
+    fn list(&self, which: &str) -> String {
         format!(
             "SELECT n.now, {read}, {steps}
                FROM {record} r, (SELECT {CLOCK} AS now) n
-              WHERE r.key > $1 AND ($2::text IS NULL OR r.key < $2)
+              WHERE {which} AND r.key > $1 AND ($2::text IS NULL OR r.key < $2)
                 AND ($3::text IS NULL OR r.state = $3) AND r.expires_at > n.now
                 AND greatest(n.now - r.fence, 0) >= $4
               ORDER BY r.key LIMIT $5",

@@ -153,6 +153,25 @@ impl PostgresStore {
             .await
     }
 
+    async fn try_record_step(
+        &self,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> Result<StepReply, Error> {
+        let values = step_values(key, grant, step, lease)?;
+        if self.records.changes(Verb::RecordStep, &values).await? {
+            return Ok(StepReply::Recorded);
+        }
+        let (grant, step) = (grant.clone(), step.clone());
+        let operation = Operation::RecordStep { grant, step, lease };
+        match self.records.settle(key, &operation, None).await? {
+            Reply::Step(reply) => Ok(reply),
+            _ => Err(Error::OtherReply),
+        }
+    }
+
     async fn try_renew(&self, key: &Key, grant: &Grant, lease: Duration) -> Result<Update, Error> {
         let more = [micros(lease)?.into()];
         if self
@@ -205,6 +224,23 @@ pub(crate) fn claim_values<'a>(
     ])
 }
 
+/// A step, as the parameters of a statement.
+pub(crate) fn step_values<'a>(
+    key: &'a Key,
+    grant: &'a Grant,
+    step: &'a Step,
+    lease: Duration,
+) -> Result<[Value<'a>; 6], Error> {
+    Ok([
+        key.as_str().into(),
+        grant.owner.as_bytes().as_slice().into(),
+        number(grant.fence.as_u64())?.into(),
+        micros(lease)?.into(),
+        step.name.as_bytes().into(),
+        (&*step.value).into(),
+    ])
+}
+
 impl Store for PostgresStore {
     fn name(&self) -> &'static str {
         "postgres"
@@ -230,12 +266,7 @@ impl Store for PostgresStore {
         step: &Step,
         lease: Duration,
     ) -> Result<StepReply, StoreError> {
-        let (grant, step) = (grant.clone(), step.clone());
-        let operation = Operation::RecordStep { grant, step, lease };
-        match self.records.settle(key, &operation, None).await? {
-            Reply::Step(reply) => Ok(reply),
-            _ => Err(Error::OtherReply.into()),
-        }
+        Ok(self.try_record_step(key, grant, step, lease).await?)
     }
 
     async fn release(

@@ -77,12 +77,14 @@ where
         };
         let pattern = self.pattern(query.scope.as_deref());
         let (mut entries, mut looked_at) = (Vec::new(), 0);
+        let mut latest = Timestamp::default();
         while entries.len() < query.limit && looked_at < KEYS_PER_PAGE && !scan.is_over() {
             let mut keys = scan.next(self, &pattern, BATCH).await?;
             // What may not fit on the page is kept for the next one.
             scan.put_back(keys.split_off(keys.len().min(query.limit - entries.len())));
             looked_at += keys.len();
             for (key, (record, now)) in self.look_at(keys).await? {
+                latest = latest.max(now);
                 if query.matches(&key, &record, now) {
                     entries.push(Entry::new(key, record));
                 }
@@ -91,6 +93,7 @@ where
         Ok(Page::new(
             entries,
             (!scan.is_over()).then(|| scan.to_string()),
+            latest,
         ))
     }
 

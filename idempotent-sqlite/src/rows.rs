@@ -128,19 +128,25 @@ impl<'t> Rows<'t> {
         let state = query.state.map(|state| Letter(state.letter()));
         let now = self.table.clock.now();
 
-        let mut list = self.connection.prepare(&self.sql.list)?;
+        let sql = if query.steps {
+            &self.sql.list_steps
+        } else {
+            &self.sql.list
+        };
+        let mut list = self.connection.prepare(sql)?;
         let mut rows = list.query((after, before, state))?;
         let mut entries = Vec::new();
         while entries.len() <= query.limit
             && let Some(row) = rows.next()?
         {
             let stored = columns::read(row)?;
-            if query.matches(&stored.key, &stored.record, now) {
-                let key = stored.key.clone();
-                entries.push(Entry::new(key, self.with_steps(stored)?));
+            let key = stored.key.clone();
+            let record = self.with_steps(stored)?;
+            if query.matches(&key, &record, now) {
+                entries.push(Entry::new(key, record));
             }
         }
-        Ok(Page::of(entries, query.limit))
+        Ok(Page::of(entries, query.limit, now))
     }
 
     /// Counts the records.

@@ -99,6 +99,7 @@ pub(crate) struct Sql {
     pub(crate) delete: String,
     pub(crate) delete_steps: String,
     pub(crate) list: String,
+    pub(crate) list_steps: String,
     pub(crate) load: String,
     pub(crate) load_steps: String,
     pub(crate) purge: String,
@@ -119,6 +120,13 @@ impl Sql {
             .join(", ");
         let changes = COLUMNS[1..].iter().map(|c| format!("{c} = excluded.{c}"));
         let changes = changes.collect::<Vec<_>>().join(", ");
+        let list = |which: &str| {
+            format!(
+                r#"SELECT {columns} FROM "{table}"
+                   WHERE {which} AND key > ?1 AND key < ?2 AND (?3 IS NULL OR state = ?3)
+                   ORDER BY key"#
+            )
+        };
         Ok(Self {
             table: table.to_owned(),
             count: format!(
@@ -127,11 +135,11 @@ impl Sql {
             ),
             delete: format!(r#"DELETE FROM "{table}" WHERE key = ?1"#),
             delete_steps: format!(r#"DELETE FROM "{table}_step" WHERE key = ?1"#),
-            list: format!(
-                r#"SELECT {columns} FROM "{table}"
-                   WHERE key > ?1 AND key < ?2 AND (?3 IS NULL OR state = ?3)
-                   ORDER BY key"#
-            ),
+            list: list("TRUE"),
+            // Only what is unfinished has steps, so this does not look at the rest.
+            list_steps: list(&format!(
+                r#"key IN (SELECT key FROM "{table}_step" WHERE key > ?1 AND key < ?2)"#
+            )),
             load: format!(r#"SELECT {columns} FROM "{table}" WHERE key = ?1"#),
             load_steps: format!(
                 r#"SELECT name, value FROM "{table}_step" WHERE key = ?1 AND seq < ?2 ORDER BY seq"#

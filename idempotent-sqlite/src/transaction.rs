@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idempotent_core::protocol::{
-    self, Claim, ClaimRequest, Completion, Grant, Operation, Reply, Update,
+    self, Claim, ClaimRequest, Completion, Grant, Operation, Reply, StepReply, Update,
 };
-use idempotent_core::{CommitError, Key, RecordsIn, StoreError, TransactionalStore};
+use idempotent_core::{CommitError, Key, RecordsIn, Step, StoreError, TransactionalStore};
 use rusqlite::Connection;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
@@ -252,15 +252,43 @@ impl TransactionalStore for SqliteStore {
         grant: &Grant,
         completion: &Completion,
     ) -> Result<(), CommitError> {
-        if transaction.is_autocommit() {
-            return Err(CommitError::RolledBack(Error::Ended.into()));
-        }
+        expect_open(&transaction).map_err(CommitError::RolledBack)?;
         let completed = self
             .transactions
             .complete_in(&transaction, key, grant, completion);
         match completed {
             Ok(Update::Applied | Update::Healed | Update::Repeated) => transaction.commit().await,
             // The claim has gone with the transaction that it was made in.
+            Ok(_) => Err(CommitError::RolledBack(Error::Ended.into())),
+            Err(error) => Err(CommitError::RolledBack(error.into())),
+        }
+    }
+
+    async fn finish(
+        &self,
+        transaction: SqliteTransaction,
+        key: &Key,
+        grant: &Grant,
+        completion: &Completion,
+    ) -> Result<(), CommitError> {
+        TransactionalStore::complete(self, transaction, key, grant, completion).await?;
+        self.watchers.notify(key);
+        Ok(())
+    }
+
+    async fn record_step(
+        &self,
+        transaction: SqliteTransaction,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> Result<(), CommitError> {
+        expect_open(&transaction).map_err(CommitError::RolledBack)?;
+        let (grant, step) = (grant.clone(), step.clone());
+        let operation = Operation::RecordStep { grant, step, lease };
+        match self.transactions.apply_in(&transaction, key, &operation) {
+            Ok(Reply::Step(StepReply::Recorded)) => transaction.commit().await,
             Ok(_) => Err(CommitError::RolledBack(Error::Ended.into())),
             Err(error) => Err(CommitError::RolledBack(error.into())),
         }

@@ -7,7 +7,7 @@ use idempotency::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 use idempotency::redis::RedisStore;
 use idempotency::sqlite::SqliteStore;
-use idempotency::{BoxError, Engine, Inspect, MemoryStore, Purger, PurgerHandle, Store};
+use idempotency::{BoxError, Engine, Inspect, MemoryStore, Purger, Store, TaskHandle};
 
 use crate::args::StoreChoice;
 use crate::outage::{Switch, Switched};
@@ -16,7 +16,7 @@ use crate::outage::{Switch, Switched};
 pub(crate) struct Memory {
     pub(crate) engine: Engine,
     pub(crate) switch: Switch,
-    pub(crate) purger: PurgerHandle,
+    pub(crate) purger: TaskHandle,
 }
 
 /// Opens what was chosen.

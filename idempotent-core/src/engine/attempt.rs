@@ -1,13 +1,16 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-use crate::key::Key;
+use super::EventKind;
+use super::claim::Call;
+use super::steps::{Log, Stop};
 use crate::lease::Fence;
 use crate::protocol::Grant;
 use crate::record::Ending;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// One run of an operation, as the operation itself sees it.
@@ -50,9 +53,17 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// A clone is another handle to the same attempt.
 #[derive(Clone)]
 pub struct Attempt {
+    call: Option<Arc<Call>>,
     grant: Option<Arc<Grant>>,
-    key: Option<Key>,
-    lease: Arc<LeaseSignal>,
+    pub(super) run: Arc<Run>,
+}
+
+/// What an attempt and whoever drives it tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(super) lease: LeaseSignal,
+    /// Not there until the first step.
+    pub(super) log: OnceLock<Mutex<Log>>,
 }
 
 /// Tells whoever asks that the lease is lost.
@@ -83,19 +94,39 @@ impl LeaseSignal {
 }
 
 impl Attempt {
-    pub(crate) fn new(key: Key, grant: Arc<Grant>, lease: Arc<LeaseSignal>) -> Self {
+    pub(crate) const fn new(call: Arc<Call>, grant: Arc<Grant>, run: Arc<Run>) -> Self {
         Self {
+            call: Some(call),
             grant: Some(grant),
-            key: Some(key),
-            lease,
+            run,
         }
     }
 
-    pub(crate) fn unprotected(key: Option<Key>) -> Self {
+    /// An attempt whose claim and result are in one transaction.
+    pub(crate) fn in_transaction(call: Arc<Call>, grant: Arc<Grant>) -> Self {
+        let run = Run {
+            log: Mutex::new(Log::stopped(Stop::InTransaction)).into(),
+            ..Run::default()
+        };
+        Self::new(call, grant, run.into())
+    }
+
+    pub(crate) fn unprotected(call: Option<Arc<Call>>) -> Self {
         Self {
+            call,
             grant: None,
-            key,
-            lease: Arc::default(),
+            run: Arc::default(),
+        }
+    }
+
+    /// The call, and the grant that it runs under, unless it is unprotected.
+    pub(super) fn held(&self) -> Option<(&Arc<Call>, &Arc<Grant>)> {
+        self.call.as_ref().zip(self.grant.as_ref())
+    }
+
+    pub(super) fn emit(&self, kind: EventKind, detail: &dyn fmt::Display) {
+        if let Some(call) = &self.call {
+            call.emit(kind, detail);
         }
     }
 
@@ -147,7 +178,7 @@ impl Attempt {
     /// Whether the lease is known to be lost: another attempt may be running.
     #[must_use]
     pub fn is_lease_lost(&self) -> bool {
-        self.lease.is_lost()
+        self.run.lease.is_lost()
     }
 
     /// Waits until the lease is known to be lost. Never returns otherwise.
@@ -156,7 +187,7 @@ impl Attempt {
     ///
     /// Cancel safe: meant for `tokio::select!`.
     pub async fn lease_lost(&self) {
-        self.lease.lost().await;
+        self.run.lease.lost().await;
     }
 
     /// A key for the call named `name` to another service: the same for every attempt of this
@@ -167,20 +198,13 @@ impl Attempt {
     /// none to derive from, and the text is random.
     #[must_use]
     pub fn key_for(&self, name: &str) -> String {
-        let mut hash = Sha256::new();
-        match &self.key {
-            Some(key) => {
-                hash.update(
-                    u64::try_from(key.as_str().len())
-                        .unwrap_or(u64::MAX)
-                        .to_be_bytes(),
-                );
-                hash.update(key.as_str());
-            }
-            None => hash.update(crate::Owner::random().map_or([0; 16], |owner| *owner.as_bytes())),
+        match &self.call {
+            Some(call) => derived(call.key.as_str(), name),
+            None => derived(
+                &crate::Owner::random().map_or_else(|_| String::new(), |owner| owner.to_string()),
+                name,
+            ),
         }
-        hash.update(name);
-        base32(&hash.finalize()[..25])
     }
 }
 
@@ -192,6 +216,15 @@ impl fmt::Debug for Attempt {
             .field("previous", &self.previous())
             .finish_non_exhaustive()
     }
+}
+
+/// The key that is derived from an operation's `key` for the call `name`.
+fn derived(key: &str, name: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
+    hash.update(key);
+    hash.update(name);
+    base32(&hash.finalize()[..25])
 }
 
 fn base32(bytes: &[u8]) -> String {
@@ -214,16 +247,12 @@ mod tests {
 
     #[test]
     fn derived_keys_differ_by_name_and_by_key_and_stay_the_same() {
-        let attempt = |value| Attempt::unprotected(Some(Key::new("scope", value).unwrap()));
         assert_eq!(
-            attempt("a").key_for("charge"),
+            derived("scope/a", "charge"),
             "kl35gqn4zl2eu67klj3ci645y3vmhck4riztn7jg"
         );
-        assert_ne!(attempt("a").key_for("charge"), attempt("a").key_for("mail"));
-        assert_ne!(
-            attempt("a").key_for("charge"),
-            attempt("b").key_for("charge")
-        );
+        assert_ne!(derived("scope/a", "charge"), derived("scope/a", "mail"));
+        assert_ne!(derived("scope/a", "charge"), derived("scope/b", "charge"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::detach::ToTheEnd;
 use super::error_policy::{AllCodecs, ErrorPolicy};
@@ -13,7 +14,7 @@ use super::near_cache::Nearby;
 use super::policy::Policy;
 use super::running::Held;
 use super::{Engine, EventKind, Mode, OnAbandoned, OnConflict, OnStoreFailure, Shared, Verdict};
-use crate::codec::{CodecId, DecodeError};
+use crate::codec::CodecId;
 use crate::error::{BoxError, Error, StoreError};
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
@@ -43,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) policy: Policy,
+    /// The arguments, where they are kept for a completer.
+    pub(crate) input: Option<Payload>,
 }
 
 /// What a claim has come to.
@@ -233,7 +236,7 @@ impl Call {
                 return Ok(None);
             }
             Claim::InDoubt(doubt) => {
-                self.emit(EventKind::InDoubt, &"");
+                self.emit(doubt_of(&doubt), &"");
                 Asked::Claimed(Claimed::InDoubt(Box::new(doubt)))
             }
             Claim::Mismatch => return Err(self.mismatch()),
@@ -327,12 +330,14 @@ impl Call {
 
     pub(crate) fn request(&self, owner: Owner, wait: bool) -> ClaimRequest {
         let Policy {
+            keep,
             lease,
             ttl,
             on_abandoned,
             ..
         } = self.policy;
         let mut request = ClaimRequest::new(owner, self.fingerprint, lease, ttl);
+        request.keep = request.keep.max(keep);
         request.at_most_once = on_abandoned == OnAbandoned::InDoubt;
         request.wait = wait;
         request
@@ -348,17 +353,28 @@ impl Call {
 
     /// Encodes a result that is to be kept as a whole.
     pub(crate) fn encode_whole<T: Serialize>(&self, value: &T) -> Result<Payload, BoxError> {
-        let shared = self.shared();
-        // The effect has happened, so that not even a panic may make the call run again.
-        let encoded = catch_unwind(AssertUnwindSafe(|| shared.codecs.encode(value)));
-        let (codec, bytes) =
-            encoded.unwrap_or_else(|_| Err("the result's `Serialize` panicked".into()))?;
-        let (size, limit) = (bytes.len(), self.policy.max_result);
+        let payload = self.encode_any(value)?;
+        let (size, limit) = (payload.bytes.len(), self.policy.max_result);
         if size > limit {
             let reason = format!("the result has {size} bytes, and `max_result` allows {limit}");
             return Err(reason.into());
         }
+        Ok(payload)
+    }
+
+    /// Encodes what an operation, or a part of it, has given, whatever its size.
+    pub(crate) fn encode_any<T: Serialize>(&self, value: &T) -> Result<Payload, BoxError> {
+        let codecs = &self.shared().codecs;
+        // The effect has happened, so that not even a panic may make the call run again.
+        let encoded = catch_unwind(AssertUnwindSafe(|| codecs.encode(value)));
+        let (codec, bytes) =
+            encoded.unwrap_or_else(|_| Err("the value's `Serialize` panicked".into()))?;
         Ok(Payload { codec, bytes })
+    }
+
+    /// Decodes what an operation, or a part of it, has recorded.
+    pub(crate) fn decode<T: DeserializeOwned>(&self, payload: &Payload) -> Result<T, Error> {
+        self.engine.decode(payload)
     }
 
     /// What `recorded` is for the caller.
@@ -367,25 +383,20 @@ impl Call {
         R: Reply,
         P: ErrorPolicy<R::Error>,
     {
-        let Payload { codec, bytes } = &recorded.payload;
-        let codecs = &self.shared().codecs;
         self.emit(EventKind::Replayed, &"");
-        if *codec == CodecId::NONE {
+        if recorded.payload.codec == CodecId::NONE {
             return R::from_result(Err(Error::ResultUnavailable.into()));
         }
         if recorded.failed {
-            let error = P::decode(&AllCodecs(codecs), &recorded.payload);
+            let error = P::decode(&AllCodecs(&self.shared().codecs), &recorded.payload);
             return R::from_result(Err(error.unwrap_or_else(Into::into)));
         }
         let provenance = Provenance::Replayed {
             since: recorded.completed_at,
             until: recorded.expires_at,
         };
-        let value = codecs
-            .decode(*codec, bytes)
-            .map_err(DecodeError::into_error);
         R::from_result(
-            value
+            self.decode(&recorded.payload)
                 .map(|value| R::Value::replayed(value, provenance))
                 .map_err(Into::into),
         )
@@ -420,5 +431,13 @@ impl Call {
     pub(crate) fn mismatch(&self) -> Error {
         self.emit(EventKind::Mismatch, &"");
         Error::FingerprintMismatch
+    }
+}
+
+/// Whether a record that nobody may run is in doubt, or parked.
+pub(crate) fn doubt_of(doubt: &Doubt) -> EventKind {
+    match doubt.ending {
+        Ending::Stuck => EventKind::Parked,
+        _ => EventKind::InDoubt,
     }
 }

@@ -12,6 +12,8 @@ use crate::lease::Owner;
 pub enum EventKind {
     /// Another attempt is in progress, and the caller did not wait, or not long enough.
     Conflict,
+    /// The steps of an operation are not those that are recorded: it was stopped.
+    Diverged,
     /// A late attempt finished after another one had taken over: the effect may have happened twice.
     DoubleExecution,
     /// The operation ran.
@@ -22,12 +24,18 @@ pub enum EventKind {
     LeaseLost,
     /// The key was used before with other arguments.
     Mismatch,
+    /// A record is parked: nothing runs until somebody has looked at it.
+    Parked,
     /// A purge failed, and its run ended.
     PurgeFailed,
     /// A purge has removed [records](Event::records).
     Purged,
     /// A recorded result was returned.
     Replayed,
+    /// A completer calls an operation that nobody has called again.
+    Resumed,
+    /// A step was dropped in the middle of its run, and the operation went on.
+    StepAbandoned,
     /// A store call failed.
     StoreError,
     /// An attempt that is not the first begins.
@@ -48,14 +56,18 @@ impl EventKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
+            Self::Diverged => "diverged",
             Self::DoubleExecution => "double_execution",
             Self::Executed => "executed",
             Self::InDoubt => "in_doubt",
             Self::LeaseLost => "lease_lost",
             Self::Mismatch => "mismatch",
+            Self::Parked => "parked",
             Self::PurgeFailed => "purge_failed",
             Self::Purged => "purged",
             Self::Replayed => "replayed",
+            Self::Resumed => "resumed",
+            Self::StepAbandoned => "step_abandoned",
             Self::StoreError => "store_error",
             Self::Takeover => "takeover",
             Self::Unprotected => "unprotected",
@@ -68,10 +80,13 @@ impl EventKind {
     /// Whether somebody should look into it.
     const fn is_warning(self) -> bool {
         match self {
-            Self::DoubleExecution
+            Self::Diverged
+            | Self::DoubleExecution
             | Self::InDoubt
             | Self::LeaseLost
+            | Self::Parked
             | Self::PurgeFailed
+            | Self::StepAbandoned
             | Self::StoreError
             | Self::Unprotected
             | Self::Unrecorded => true,
@@ -80,6 +95,7 @@ impl EventKind {
             | Self::Mismatch
             | Self::Purged
             | Self::Replayed
+            | Self::Resumed
             | Self::Takeover
             | Self::Waited
             | Self::WouldReplay => false,

@@ -17,11 +17,14 @@ mod policy;
 mod running;
 mod settle;
 mod site;
+mod steps;
 mod transaction;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 pub use self::attempt::Attempt;
 pub use self::caught::caught;
@@ -41,9 +44,15 @@ pub use self::policy::{
 };
 pub use self::running::Running;
 pub use self::site::Site;
+use self::steps::Limits;
+pub use self::steps::{Determinism, StepError, StepKey, StepMismatch};
+pub(crate) use self::steps::{Entry, input_name};
 pub use self::transaction::{Begun, InTransaction, Lent, Seat};
-use crate::codec::{Codec, Codecs};
+use crate::codec::{Codec, Codecs, DecodeError};
+use crate::error::Error;
+use crate::key::Key;
 use crate::lease::Owner;
+use crate::record::Payload;
 use crate::store::{DynStore, Store};
 
 static INSTALLED: OnceLock<Engine> = OnceLock::new();
@@ -85,11 +94,14 @@ pub(crate) struct Shared {
     events: Events,
     flights: Arc<Flights>,
     jitter: Jitter,
+    max_resumes: u32,
     mode: Mode,
     near_cache: Option<NearCache>,
     policy: Policy,
     record_patience: Duration,
+    step_limits: Limits,
     store: Arc<dyn DynStore>,
+    version: Box<str>,
 }
 
 /// Whether the engine protects at all.
@@ -112,13 +124,20 @@ impl Engine {
         EngineBuilder {
             codecs: Codecs::default(),
             jitter: None,
+            max_resumes: 100,
             mode: Mode::Enabled,
             near_cache: None,
             observer: None,
             policy: Policy::default(),
             record_patience: Duration::from_secs(10),
             shows_keys: false,
+            step_limits: Limits {
+                steps: 1_000,
+                step_size: 256 * 1024,
+                history: 4 * 1024 * 1024,
+            },
             store: Arc::new(store),
+            version: Box::default(),
         }
     }
 
@@ -157,6 +176,22 @@ impl Engine {
         self.shared.background.none().await;
     }
 
+    pub(crate) fn emit(
+        &self,
+        kind: EventKind,
+        scope: &str,
+        key: Option<&Key>,
+        detail: &dyn std::fmt::Display,
+    ) {
+        self.shared.events.emit(kind, scope, key, detail);
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(&self, payload: &Payload) -> Result<T, Error> {
+        let Payload { codec, bytes } = payload;
+        let decoded = self.shared.codecs.decode(*codec, bytes);
+        decoded.map_err(DecodeError::into_error)
+    }
+
     /// Makes this the engine of all operations that name none. Only an application may do this, at
     /// its start; a library takes an engine from its caller.
     ///
@@ -191,13 +226,16 @@ impl std::fmt::Debug for Shared {
 pub struct EngineBuilder {
     codecs: Codecs,
     jitter: Option<Jitter>,
+    max_resumes: u32,
     mode: Mode,
     near_cache: Option<usize>,
     observer: Option<Arc<dyn Observer>>,
     policy: Policy,
     record_patience: Duration,
     shows_keys: bool,
+    step_limits: Limits,
     store: Arc<dyn DynStore>,
+    version: Box<str>,
 }
 
 impl EngineBuilder {
@@ -211,6 +249,51 @@ impl EngineBuilder {
     /// the operation runs.
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.policy.lease = lease;
+        self
+    }
+
+    /// How long a record is kept that is not finished, from the end of its lease or from its release: the
+    /// ttl, and an hour at least.
+    pub const fn keep(mut self, keep: Duration) -> Self {
+        self.policy.keep = keep;
+        self
+    }
+
+    /// How the steps of a run are matched with those that are recorded: by name and place.
+    pub const fn determinism(mut self, determinism: Determinism) -> Self {
+        self.policy.determinism = determinism;
+        self
+    }
+
+    /// How many steps an operation may have: 1 000.
+    pub const fn max_steps(mut self, steps: usize) -> Self {
+        self.step_limits.steps = steps;
+        self
+    }
+
+    /// The largest encoded value of a step, in bytes: 256 KiB.
+    pub const fn max_step_size(mut self, bytes: usize) -> Self {
+        self.step_limits.step_size = bytes;
+        self
+    }
+
+    /// How large the values of all steps of an operation may be before another one runs, in bytes: 4 MiB.
+    pub const fn max_history(mut self, bytes: usize) -> Self {
+        self.step_limits.history = bytes;
+        self
+    }
+
+    /// From which attempt on an operation whose steps have changed is [parked](crate::Error::Parked), where
+    /// until then another version of the program may take it on: 100.
+    pub const fn max_resumes(mut self, attempts: u32) -> Self {
+        self.max_resumes = attempts;
+        self
+    }
+
+    /// The version of the program, which is recorded with each step, and shown if steps have changed:
+    /// `env!("CARGO_PKG_VERSION")`, say. Without, it is not known.
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = version.replace(char::is_control, " ").into();
         self
     }
 
@@ -325,11 +408,14 @@ impl EngineBuilder {
                 },
                 flights: Arc::default(),
                 jitter: self.jitter.unwrap_or_else(Jitter::random),
+                max_resumes: self.max_resumes,
                 mode: self.mode,
                 near_cache: self.near_cache.map(NearCache::new),
                 policy: self.policy,
                 record_patience: self.record_patience,
+                step_limits: self.step_limits,
                 store: self.store,
+                version: self.version,
             }),
         }
     }

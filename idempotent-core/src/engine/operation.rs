@@ -12,13 +12,14 @@ use super::error_policy::{CleanErrors, ErrorPolicy, RecordErrors, RerunErrors, U
 use super::policy::Policy;
 use super::running::Running;
 use super::{
-    Attempt, Engine, EventKind, Mode, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic,
-    OnStoreFailure, OnUnrecorded, Site, Verdict,
+    Attempt, Determinism, Engine, EventKind, Mode, OnAbandoned, OnCancel, OnConflict, OnError,
+    OnPanic, OnStoreFailure, OnUnrecorded, Site, StepError, Verdict,
 };
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError};
 use crate::key::{IntoKey, Key, KeyError};
 use crate::outcome::{Recordable, Reply};
+use crate::record::{Ending, Payload};
 
 /// The fingerprint of a call whose arguments are not compared.
 const NO_FINGERPRINT: Fingerprint = Fingerprint::from_bytes([0; 32]);
@@ -32,6 +33,7 @@ pub struct Operation<P = UnrecordedErrors> {
     engine: Option<Engine>,
     errors: P,
     fingerprint: Result<Fingerprint, FingerprintError>,
+    input: Option<Result<Payload, BoxError>>,
     key: Result<Option<Key>, KeyError>,
     policy: Policy,
     scope: Cow<'static, str>,
@@ -57,6 +59,7 @@ impl Operation<NoKey> {
             engine,
             errors: NoKey,
             fingerprint: Ok(NO_FINGERPRINT),
+            input: None,
             key: Ok(None),
             policy,
             scope,
@@ -84,6 +87,7 @@ impl Operation<NoKey> {
             engine: self.engine,
             errors: UnrecordedErrors::default(),
             fingerprint: self.fingerprint,
+            input: self.input,
             key,
             policy: self.policy,
             scope: self.scope,
@@ -124,6 +128,31 @@ impl<P> Operation<P> {
         arguments: impl FnOnce(FingerprintBuilder) -> FingerprintBuilder,
     ) -> Self {
         self.fingerprint = arguments(FingerprintBuilder::new()).finish();
+        self
+    }
+
+    /// Keeps the call's `arguments` in its record, so that a [`Completer`](crate::Completer) can call the
+    /// operation again if nobody else does. That takes another write to the store before the operation
+    /// begins.
+    pub fn input(mut self, arguments: &(impl Serialize + ?Sized)) -> Self {
+        let codecs = self.engine.as_ref().map(|engine| &engine.shared.codecs);
+        self.input = codecs.map(|codecs| {
+            let (codec, bytes) = codecs.encode(&arguments)?;
+            Ok(Payload { codec, bytes })
+        });
+        self
+    }
+
+    /// How the steps of a run are matched with those that are recorded.
+    pub const fn determinism(mut self, determinism: Determinism) -> Self {
+        self.policy.determinism = determinism;
+        self
+    }
+
+    /// How long a record is kept that is not finished, from the end of its lease or from its release: the
+    /// ttl, and an hour at least.
+    pub const fn keep(mut self, keep: Duration) -> Self {
+        self.policy.keep = keep;
         self
     }
 
@@ -213,6 +242,7 @@ impl<P> Operation<P> {
             engine: self.engine,
             errors: errors(self.errors),
             fingerprint: self.fingerprint,
+            input: self.input,
             key: self.key,
             policy: self.policy,
             scope: self.scope,
@@ -365,7 +395,12 @@ impl<P> Operation<P> {
         let is_shadow = call.engine.shared.mode == Mode::Shadow;
         loop {
             let error = match call.claim().await {
-                Ok(Claimed::Granted(held)) => return Start::Run(Running::new(held, errors)),
+                Ok(Claimed::Granted(held)) => match held.with_input().await {
+                    Ok(Some(held)) => return Start::Run(Running::new(held, errors)),
+                    // Another attempt has taken over.
+                    Ok(None) => continue,
+                    Err(error) => error,
+                },
                 Ok(Claimed::Done(_)) if is_shadow => {
                     call.emit(EventKind::WouldReplay, &"");
                     return Start::Run(Running::unprotected(Some(call), errors));
@@ -373,6 +408,7 @@ impl<P> Operation<P> {
                 Ok(Claimed::Done(recorded)) => {
                     return Start::Return(call.replay(&recorded, &errors));
                 }
+                Ok(Claimed::InDoubt(doubt)) if doubt.ending == Ending::Stuck => Error::Parked,
                 Ok(Claimed::InDoubt(doubt)) => match &mut verify {
                     None => Error::InDoubt,
                     Some(verify) => {
@@ -421,6 +457,10 @@ impl<P> Operation<P> {
         check("ttl", self.policy.ttl)?;
         check("lease", self.policy.lease)?;
         let fingerprint = self.fingerprint?;
+        let input = self.input.transpose().map_err(|source| {
+            let step = "the arguments".to_owned();
+            StepError::Unencodable { step, source }
+        })?;
         // Several futures need it, and moving it about would cost more than this.
         let call = Arc::new(Call {
             engine,
@@ -428,6 +468,7 @@ impl<P> Operation<P> {
             key,
             fingerprint,
             policy: self.policy,
+            input,
         });
         Ok((Some(call), self.errors))
     }

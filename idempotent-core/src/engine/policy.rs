@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::steps::Determinism;
+
 /// What a call does while another attempt is in progress.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -97,6 +99,8 @@ pub enum Verdict<T> {
 /// Everything that can be chosen for an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
+    pub(crate) determinism: Determinism,
+    pub(crate) keep: Duration,
     pub(crate) lease: Duration,
     pub(crate) max_result: usize,
     pub(crate) on_abandoned: OnAbandoned,
@@ -111,6 +115,8 @@ pub(crate) struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            determinism: Determinism::default(),
+            keep: Duration::ZERO,
             lease: Duration::from_secs(30),
             max_result: 1024 * 1024,
             on_abandoned: OnAbandoned::default(),

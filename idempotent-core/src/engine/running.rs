@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::attempt::LeaseSignal;
+use super::attempt::Run;
 use super::caught::{Panic, poll_caught};
 use super::claim::Call;
 use super::detach::ToTheEnd;
 use super::error_policy::{AllCodecs, ErrorPolicy};
 use super::settle::Settled;
+use super::steps::Returned;
 use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded, Start};
 use crate::error::{Error, StoreError, UnrecordedValue};
 use crate::outcome::{Provenance, Recordable, Reply};
@@ -90,9 +91,7 @@ impl<R: Reply, P: ErrorPolicy<R::Error>> Running<R, P> {
     pub fn attempt(&self) -> Attempt {
         match &self.held {
             Protection::Held(held) => held.attempt(),
-            Protection::None(call) => {
-                Attempt::unprotected(call.as_ref().map(|call| call.key.clone()))
-            }
+            Protection::None(call) => Attempt::unprotected(call.clone()),
         }
     }
 
@@ -179,14 +178,29 @@ async fn conclude<R: Reply, P: ErrorPolicy<R::Error>>(held: Held, errors: P, rep
     let value = match reply.into_result() {
         Ok(value) => value,
         Err(error) => {
-            let end = end_of(&held.call, &errors, &error);
-            return match Box::pin(held.settle_error(end)).await {
-                Some((call, recorded)) => call.replay(&recorded, &errors),
-                None => R::from_result(Err(error)),
-            };
+            let end = held.judge_error(end_of(&held.call, &errors, &error));
+            return conclude_error(held, errors, error, end).await;
         }
     };
     let payload = held.call.encode(value.stored());
+    match held.judge(&payload) {
+        Returned::Result => {}
+        Returned::Finished { is_same: true } => {
+            let (attempt, kept) = (held.grant.attempt, true);
+            return R::from_result(Ok(value.told(Provenance::Executed { attempt, kept })));
+        }
+        // What is recorded is what counts.
+        Returned::Finished { is_same: false } => {
+            let lost = Error::LeaseLost {
+                value: UnrecordedValue(payload),
+            };
+            return conclude_error(held, errors, lost.into(), ErrorEnd::Superseded).await;
+        }
+        Returned::Diverged(error) => {
+            let end = held.stuck(&error);
+            return conclude_error(held, errors, error.into(), end).await;
+        }
+    }
     let completion = Completion::value(payload.clone(), held.call.policy.ttl);
     let (held, settled) = held.complete(completion).await;
     let returns = R::Value::TELLS || held.call.policy.on_unrecorded == OnUnrecorded::Return;
@@ -212,6 +226,19 @@ async fn conclude<R: Reply, P: ErrorPolicy<R::Error>>(held: Held, errors: P, rep
             .into())
         }
     })
+}
+
+/// Ends an attempt without a result of its own, and returns what counts.
+async fn conclude_error<R: Reply, P: ErrorPolicy<R::Error>>(
+    held: Held,
+    errors: P,
+    error: R::Error,
+    end: ErrorEnd,
+) -> R {
+    match Box::pin(held.settle_error(end)).await {
+        Some((call, recorded)) => call.replay(&recorded, &errors),
+        None => R::from_result(Err(error)),
+    }
 }
 
 /// What becomes of a record whose operation returned `error`.
@@ -246,6 +273,12 @@ pub(crate) enum ErrorEnd {
     Hold,
     Record(Payload),
     Release,
+    /// It cannot go on. If it `parks`, somebody has to look at it first.
+    Stuck {
+        parks: bool,
+    },
+    /// Another attempt has taken over, and its result counts.
+    Superseded,
 }
 
 /// A granted claim. Whatever happens to it, the store is told: by whoever settles it, or when it is
@@ -254,7 +287,7 @@ pub(crate) enum ErrorEnd {
 pub(crate) struct Held {
     pub(crate) call: Arc<Call>,
     pub(crate) grant: Arc<Grant>,
-    lease: Arc<LeaseSignal>,
+    pub(crate) run: Arc<Run>,
     /// When the lease was last asked for: it is counted from before the request was sent.
     leased: Instant,
     stage: Stage,
@@ -275,19 +308,19 @@ impl Held {
                 &format_args!("attempt {}", grant.attempt),
             );
         }
-        let (grant, lease) = (Arc::new(grant), Arc::default());
+        let (grant, run) = (Arc::new(grant), Arc::default());
         Self {
             call,
             grant,
-            lease,
+            run,
             leased: asked,
             stage: Stage::Unrun,
         }
     }
 
     fn attempt(&self) -> Attempt {
-        let (grant, lease) = (Arc::clone(&self.grant), Arc::clone(&self.lease));
-        Attempt::new(self.call.key.clone(), grant, lease)
+        let (grant, run) = (Arc::clone(&self.grant), Arc::clone(&self.run));
+        Attempt::new(Arc::clone(&self.call), grant, run)
     }
 
     /// The same attempt under a lease that still runs, or `None` if another attempt has taken over.
@@ -368,7 +401,7 @@ impl Held {
     }
 
     fn lose_lease(&self, reason: &'static str) {
-        if self.lease.lose() {
+        if self.run.lease.lose() {
             self.call.emit(EventKind::LeaseLost, &reason);
         }
     }

@@ -60,6 +60,12 @@ impl Held {
             ErrorEnd::Clean => Release::new(Ending::Clean, ReleaseMode::Free),
             ErrorEnd::Hold => Release::new(Ending::Error, ReleaseMode::Hold),
             ErrorEnd::Release => Release::new(Ending::Error, ReleaseMode::Free),
+            ErrorEnd::Stuck { parks: false } => Release::new(Ending::Stuck, ReleaseMode::Free),
+            ErrorEnd::Stuck { parks: true } => Release::new(Ending::Stuck, ReleaseMode::Hold),
+            ErrorEnd::Superseded => {
+                let call = Arc::clone(&self.call);
+                return self.winner().await.map(|recorded| (call, recorded));
+            }
             ErrorEnd::Record(payload) => {
                 let completion = Completion::error(payload, self.call.policy.ttl);
                 let (held, settled) = self.complete(completion).await;
@@ -92,10 +98,18 @@ impl Held {
                 Settled::LeaseLost
             };
         }
-        // The winner still runs: its result is worth waiting for. A grant is given back unused.
+        match self.winner().await {
+            Some(recorded) => Settled::Superseded(recorded),
+            None => Settled::LeaseLost,
+        }
+    }
+
+    /// The result of the attempt that has taken over. If it still runs, that is worth waiting for. A grant
+    /// is given back unused.
+    async fn winner(&self) -> Option<Recorded> {
         match self.call.claim().await {
-            Ok(Claimed::Done(recorded)) => Settled::Superseded(recorded),
-            Ok(Claimed::Granted(_) | Claimed::InDoubt(_)) | Err(_) => Settled::LeaseLost,
+            Ok(Claimed::Done(recorded)) => Some(recorded),
+            Ok(Claimed::Granted(_) | Claimed::InDoubt(_)) | Err(_) => None,
         }
     }
 }
@@ -145,7 +159,7 @@ impl Recorder {
                 .await
             {
                 Ok(Update::Applied | Update::Healed | Update::Repeated) => {
-                    self.recorded(sent);
+                    self.call.executed(&self.grant, &self.completion, sent);
                     return Told::Recorded {
                         kept: self.completion.payload.codec != CodecId::NONE,
                     };
@@ -174,15 +188,15 @@ impl Recorder {
             sent = Instant::now();
         }
     }
+}
 
-    fn recorded(&self, sent: Instant) {
-        self.call.emit(
-            EventKind::Executed,
-            &format_args!("attempt {}", self.grant.attempt),
-        );
-        if self.call.shared().near_cache.is_some() {
-            let recorded = Recorded::by(&self.grant, &self.completion);
-            self.call.remember(&recorded, sent);
+impl Call {
+    /// Takes note that `completion` is recorded, by what was sent at `sent`.
+    pub(crate) fn executed(&self, grant: &Grant, completion: &Completion, sent: Instant) {
+        let attempt = format_args!("attempt {}", grant.attempt);
+        self.emit(EventKind::Executed, &attempt);
+        if self.shared().near_cache.is_some() {
+            self.remember(&Recorded::by(grant, completion), sent);
         }
     }
 }

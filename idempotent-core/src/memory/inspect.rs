@@ -30,7 +30,7 @@ impl Inspect for MemoryStore {
             }
         }
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(Page::of(entries, query.limit))
+        Ok(Page::of(entries, query.limit, now))
     }
 
     async fn delete(&self, key: &Key) -> Result<Deletion, StoreError> {

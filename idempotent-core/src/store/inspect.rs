@@ -60,6 +60,8 @@ pub struct Query {
     pub scope: Option<String>,
     /// Only those whose current attempt was granted this long ago, or longer.
     pub older_than: Option<Duration>,
+    /// Only those of unfinished operations that have recorded a step, or their arguments.
+    pub steps: bool,
     /// At most so many.
     pub limit: usize,
     /// Where the page before ended: its [`Page::next`].
@@ -74,6 +76,7 @@ impl Query {
             state: None,
             scope: None,
             older_than: None,
+            steps: false,
             limit: 100,
             after: None,
         }
@@ -100,6 +103,13 @@ impl Query {
         self
     }
 
+    /// Only those of unfinished operations that have recorded a step, or their arguments.
+    #[must_use]
+    pub const fn with_steps(mut self) -> Self {
+        self.steps = true;
+        self
+    }
+
     /// At most `limit` to a page.
     #[must_use]
     pub const fn with_limit(mut self, limit: usize) -> Self {
@@ -111,6 +121,7 @@ impl Query {
     #[must_use]
     pub fn matches(&self, key: &Key, record: &Record, now: Timestamp) -> bool {
         !record.is_expired(now)
+            && !(self.steps && record.steps.is_empty())
             && self.state.is_none_or(|state| record.state == state)
             && self
                 .scope
@@ -173,23 +184,26 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Where to go on; `None` on the last page. Opaque.
     pub next: Option<String>,
+    /// When the store read them, by its clock.
+    pub now: Timestamp,
 }
 
 impl Page {
-    /// A page that ends at `next`.
+    /// A page that was read `now`, and ends at `next`.
     #[must_use]
-    pub const fn new(entries: Vec<Entry>, next: Option<String>) -> Self {
-        Self { entries, next }
+    pub const fn new(entries: Vec<Entry>, next: Option<String>, now: Timestamp) -> Self {
+        Self { entries, next, now }
     }
 
-    /// The first `limit` of `entries`, which are sorted by key. The page ends at its last key.
+    /// The first `limit` of `entries`, which are sorted by key and were read `now`. The page ends at its
+    /// last key.
     #[must_use]
-    pub fn of(mut entries: Vec<Entry>, limit: usize) -> Self {
+    pub fn of(mut entries: Vec<Entry>, limit: usize, now: Timestamp) -> Self {
         let more = entries.len() > limit;
         entries.truncate(limit);
         let last = entries.last().filter(|_| more);
         let next = last.map(|entry| entry.key.as_str().to_owned());
-        Self { entries, next }
+        Self { entries, next, now }
     }
 }
 

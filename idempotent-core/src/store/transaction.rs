@@ -2,9 +2,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::StoreError;
+use crate::error::{Error, StoreError};
 use crate::key::Key;
 use crate::protocol::{Claim, ClaimRequest, Completion, Grant, Update};
+use crate::record::Step;
 
 /// A store that opens transactions: the claim, the operation's own writes and the result are
 /// committed together, or not at all.
@@ -60,6 +61,36 @@ pub trait TransactionalStore: Send + Sync {
         completion: &Completion,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
+    /// Like [`complete`](Self::complete), for an operation that has claimed its key before this transaction
+    /// began: its record may have steps, and callers who wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`complete`](Self::complete).
+    fn finish(
+        &self,
+        transaction: Self::Transaction,
+        key: &Key,
+        grant: &Grant,
+        completion: &Completion,
+    ) -> impl Future<Output = Result<(), CommitError>> + Send;
+
+    /// Records a finished part of the operation that runs under `grant`, which has claimed its key before
+    /// this transaction began; renews the lease, and commits.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`] says whether that is certain. [`CommitError::RolledBack`] also if the record is not
+    /// held under this grant, or a step of this name is there already.
+    fn record_step(
+        &self,
+        transaction: Self::Transaction,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> impl Future<Output = Result<(), CommitError>> + Send;
+
     /// Commits.
     ///
     /// # Errors
@@ -105,6 +136,27 @@ macro_rules! forward {
                 completion: &Completion,
             ) -> impl Future<Output = Result<(), CommitError>> + Send {
                 (**self).complete(transaction, key, grant, completion)
+            }
+
+            fn finish(
+                &self,
+                transaction: Self::Transaction,
+                key: &Key,
+                grant: &Grant,
+                completion: &Completion,
+            ) -> impl Future<Output = Result<(), CommitError>> + Send {
+                (**self).finish(transaction, key, grant, completion)
+            }
+
+            fn record_step(
+                &self,
+                transaction: Self::Transaction,
+                key: &Key,
+                grant: &Grant,
+                step: &Step,
+                lease: Duration,
+            ) -> impl Future<Output = Result<(), CommitError>> + Send {
+                (**self).record_step(transaction, key, grant, step, lease)
             }
 
             fn commit(
@@ -193,4 +245,14 @@ pub enum CommitError {
     /// The connection was lost before the database said what it did.
     #[error("nobody knows whether the transaction was committed")]
     Unknown(#[source] StoreError),
+}
+
+impl CommitError {
+    /// What it means to the caller of an operation.
+    pub(crate) fn into_error(self, store: &'static str) -> Error {
+        match self {
+            Self::RolledBack(source) => Error::RolledBack { store, source },
+            Self::Unknown(source) => Error::CommitUnknown { store, source },
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod modes;
 mod panic;
 mod replay;
 mod results;
+mod steps;
 mod store_failure;
 mod unrecorded;
 mod waits;

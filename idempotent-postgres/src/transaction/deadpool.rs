@@ -7,7 +7,7 @@ use deadpool_postgres::{ClientWrapper, Object, Pool};
 use futures_util::future::join;
 use futures_util::{TryFutureExt, TryStreamExt};
 use idempotent_core::protocol::{Claim, ClaimRequest, Completion, Grant};
-use idempotent_core::{CommitError, Key, StoreError, TransactionalStore};
+use idempotent_core::{CommitError, Key, Step, StoreError, TransactionalStore};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Statement};
 
@@ -15,6 +15,7 @@ use super::Isolation;
 use super::session::{Asking, Completing, Session, ended};
 use crate::error::Error;
 use crate::store::PostgresStore;
+use crate::store::step_values;
 use crate::value::Value;
 
 /// Transactions on the connections of a pool, which hold the claim, the operation's own rows and the
@@ -153,6 +154,18 @@ impl PostgresTransaction {
         Ok(rows.try_collect().await?)
     }
 
+    /// Runs a last statement and commits, in one round trip.
+    async fn commit_with(mut self, sql: &str, values: &[Value<'_>]) -> Result<(), CommitError> {
+        let ready = self.prepare(sql, values).await.map_err(rolled_back)?;
+        // If the first fails, the server rolls back at the second.
+        let (last, committed) = join(
+            self.query(ready),
+            self.batch_execute("COMMIT").map_err(Error::from),
+        )
+        .await;
+        settled(&mut self, last.map(drop), committed)
+    }
+
     /// Gives the connection back after the transaction has ended.
     fn end(&mut self) {
         self.object = None;
@@ -196,34 +209,46 @@ impl TransactionalStore for PostgresTransactions {
 
     async fn complete(
         &self,
-        mut transaction: PostgresTransaction,
+        transaction: PostgresTransaction,
         key: &Key,
         grant: &Grant,
         completion: &Completion,
     ) -> Result<(), CommitError> {
         let completing = Completing::new(key, grant, completion).map_err(rolled_back)?;
         let (sql, parameters) = completing.statement(&self.store.records.sql);
-        let values = &completing.values()[..parameters];
-        let ready = transaction.prepare(sql, values).await;
-        let ready = ready.map_err(rolled_back)?;
-        // If the first fails, the server rolls back at the second.
-        let (completed, committed) = join(
-            transaction.query(ready),
-            transaction.batch_execute("COMMIT").map_err(Error::from),
-        )
-        .await;
-        settled(&mut transaction, completed.map(drop), committed)
+        transaction
+            .commit_with(sql, &completing.values()[..parameters])
+            .await
     }
 
-    async fn commit(&self, mut transaction: PostgresTransaction) -> Result<(), CommitError> {
+    async fn finish(
+        &self,
+        transaction: PostgresTransaction,
+        key: &Key,
+        grant: &Grant,
+        completion: &Completion,
+    ) -> Result<(), CommitError> {
+        let completing = Completing::new(key, grant, completion).map_err(rolled_back)?;
+        let sql = &self.store.records.sql.complete_within;
+        transaction.commit_with(sql, &completing.values()).await
+    }
+
+    async fn record_step(
+        &self,
+        transaction: PostgresTransaction,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> Result<(), CommitError> {
+        let values = step_values(key, grant, step, lease).map_err(rolled_back)?;
+        let sql = &self.store.records.sql.record_step_within;
+        transaction.commit_with(sql, &values).await
+    }
+
+    async fn commit(&self, transaction: PostgresTransaction) -> Result<(), CommitError> {
         // `COMMIT` after a statement that failed rolls back, and is answered as if it had not.
-        let alive = Ready::Text("SELECT 1", &[], Vec::new());
-        let (alive, committed) = join(
-            transaction.query(alive),
-            transaction.batch_execute("COMMIT").map_err(Error::from),
-        )
-        .await;
-        settled(&mut transaction, alive.map(drop), committed)
+        transaction.commit_with("SELECT 1", &[]).await
     }
 
     async fn rollback(&self, mut transaction: PostgresTransaction) {

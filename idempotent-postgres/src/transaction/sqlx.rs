@@ -2,14 +2,14 @@ use std::fmt;
 use std::time::Duration;
 
 use idempotent_core::protocol::{Claim, ClaimRequest, Completion, Grant};
-use idempotent_core::{CommitError, Key, StoreError, TransactionalStore};
+use idempotent_core::{CommitError, Key, Step, StoreError, TransactionalStore};
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Executor, Postgres, Row, Transaction, Type};
 
 use super::Isolation;
-use super::session::Session;
+use super::session::{Completing, Session, ended};
 use crate::error::Error;
-use crate::store::PostgresStore;
+use crate::store::{PostgresStore, step_values};
 use crate::value::{Cell, Cells, OtherType, Value, cells};
 
 /// Transactions of `sqlx`, which hold the claim, the operation's own rows and the result. The pool's
@@ -120,6 +120,36 @@ impl TransactionalStore for SqlxTransactions {
             .store
             .complete_within(&mut *transaction, key, grant, completion);
         completed.await.map_err(rolled_back)?;
+        end(transaction).await
+    }
+
+    async fn finish(
+        &self,
+        mut transaction: Self::Transaction,
+        key: &Key,
+        grant: &Grant,
+        completion: &Completion,
+    ) -> Result<(), CommitError> {
+        let completing = Completing::new(key, grant, completion).map_err(rolled_back)?;
+        let sql = &self.store.records.sql.complete_within;
+        let values = completing.values();
+        let asked = transaction.ask(sql, &values, self.store.prepares());
+        asked.await.map_err(|error| rolled_back(ended(error)))?;
+        end(transaction).await
+    }
+
+    async fn record_step(
+        &self,
+        mut transaction: Self::Transaction,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> Result<(), CommitError> {
+        let values = step_values(key, grant, step, lease).map_err(rolled_back)?;
+        let sql = &self.store.records.sql.record_step_within;
+        let asked = transaction.ask(sql, &values, self.store.prepares());
+        asked.await.map_err(|error| rolled_back(ended(error)))?;
         end(transaction).await
     }
 

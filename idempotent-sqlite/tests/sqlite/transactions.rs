@@ -7,7 +7,7 @@ use std::time::Duration;
 use idempotent_core::protocol::{Claim, ClaimRequest, Completion, Grant};
 use idempotent_core::{
     CommitError, Engine, Error, Inspect, Key, Lent, OnConflict, Operation, Outcome, Provenance,
-    RecordErrors, State, StoreError, TransactionalStore,
+    RecordErrors, State, Step, StoreError, TransactionalStore,
 };
 use idempotent_sqlite::rusqlite::Connection;
 use idempotent_sqlite::{SqliteStore, SqliteTransaction};
@@ -379,6 +379,31 @@ impl<'a> Flaky<'a> {
     }
 }
 
+impl Flaky<'_> {
+    async fn commit_by<F: Future<Output = Result<(), CommitError>>>(
+        &self,
+        transaction: SqliteTransaction,
+        commit: impl FnOnce(SqliteTransaction) -> F,
+    ) -> Result<(), CommitError> {
+        let fails = |left: u32| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        let fails = self.commits.fetch_update(order, order, fails).is_ok();
+        let error = || StoreError::Unavailable("as planned".into());
+        if fails && self.commit != Commit::Done {
+            drop(transaction);
+            return Err(match self.commit {
+                Commit::Refused => CommitError::RolledBack(error()),
+                _ => CommitError::Unknown(error()),
+            });
+        }
+        commit(transaction).await?;
+        if fails {
+            return Err(CommitError::Unknown(error()));
+        }
+        Ok(())
+    }
+}
+
 impl TransactionalStore for Flaky<'_> {
     type Transaction = SqliteTransaction;
 
@@ -406,22 +431,39 @@ impl TransactionalStore for Flaky<'_> {
         grant: &Grant,
         completion: &Completion,
     ) -> Result<(), CommitError> {
-        let fails = |left: u32| left.checked_sub(1);
-        let order = Ordering::SeqCst;
-        let fails = self.commits.fetch_update(order, order, fails).is_ok();
-        let error = || StoreError::Unavailable("as planned".into());
-        if fails && self.commit != Commit::Done {
-            drop(transaction);
-            return Err(match self.commit {
-                Commit::Refused => CommitError::RolledBack(error()),
-                _ => CommitError::Unknown(error()),
-            });
-        }
-        TransactionalStore::complete(self.store, transaction, key, grant, completion).await?;
-        if fails {
-            return Err(CommitError::Unknown(error()));
-        }
-        Ok(())
+        let complete = TransactionalStore::complete;
+        self.commit_by(transaction, |transaction| {
+            complete(self.store, transaction, key, grant, completion)
+        })
+        .await
+    }
+
+    async fn finish(
+        &self,
+        transaction: SqliteTransaction,
+        key: &Key,
+        grant: &Grant,
+        completion: &Completion,
+    ) -> Result<(), CommitError> {
+        self.commit_by(transaction, |transaction| {
+            self.store.finish(transaction, key, grant, completion)
+        })
+        .await
+    }
+
+    async fn record_step(
+        &self,
+        transaction: SqliteTransaction,
+        key: &Key,
+        grant: &Grant,
+        step: &Step,
+        lease: Duration,
+    ) -> Result<(), CommitError> {
+        let record_step = TransactionalStore::record_step;
+        self.commit_by(transaction, |transaction| {
+            record_step(self.store, transaction, key, grant, step, lease)
+        })
+        .await
     }
 
     async fn commit(&self, transaction: SqliteTransaction) -> Result<(), CommitError> {

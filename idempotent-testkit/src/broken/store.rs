@@ -278,7 +278,7 @@ impl Inspect for BrokenStore {
             }
         }
         entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        let mut page = Page::of(entries, query.limit);
+        let mut page = Page::of(entries, query.limit, now);
         if let Hook::Page(change) = self.defect.hook {
             change(&mut page);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::claim::{Call, PAUSES};
+use crate::engine::claim::{Call, PAUSES, doubt_of};
 use crate::engine::{EventKind, OnConflict};
 use crate::error::{Error, StoreError};
 use crate::lease::Owner;
@@ -58,9 +58,13 @@ impl Call {
             Claim::Busy { remaining, .. } => Ok(Asked::Busy(remaining)),
             Claim::Done(recorded) => Ok(Asked::Done(recorded)),
             Claim::Granted(grant) => Ok(Asked::Granted(grant)),
-            Claim::InDoubt(_) => {
-                self.emit(EventKind::InDoubt, &"");
-                Err(Error::InDoubt)
+            Claim::InDoubt(doubt) => {
+                let kind = doubt_of(&doubt);
+                self.emit(kind, &"");
+                Err(match kind {
+                    EventKind::Parked => Error::Parked,
+                    _ => Error::InDoubt,
+                })
             }
             Claim::Mismatch => Err(self.mismatch()),
             // No call has had this owner before.

@@ -12,7 +12,7 @@ use crate::error::{Error, StoreError};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::Completion;
 use crate::record::Payload;
-use crate::store::{CommitError, TransactionalStore};
+use crate::store::TransactionalStore;
 
 /// An operation whose body is to run in an open transaction.
 #[doc(hidden)]
@@ -50,7 +50,7 @@ where
     pub fn attempt(&self) -> Attempt {
         match &self.pending.claimed {
             Some(Claimed { call, grant, .. }) => {
-                Attempt::new(call.key.clone(), Arc::clone(grant), Arc::default())
+                Attempt::in_transaction(Arc::clone(call), Arc::clone(grant))
             }
             None => Attempt::unprotected(None),
         }
@@ -120,7 +120,7 @@ where
         let Some(claimed) = claimed else {
             return match store.commit(transaction).await {
                 Ok(()) => reply_of(value, Provenance::Unprotected),
-                Err(error) => Ended::RolledBack(uncommitted(store.name(), error)),
+                Err(error) => Ended::RolledBack(error.into_error(store.name())),
             };
         };
         let call = claimed.call;
@@ -171,13 +171,6 @@ fn reply_of<R: Reply>(value: R::Value, provenance: Provenance) -> Ended<R> {
     Ended::Reply(R::from_result(Ok(value.told(provenance))))
 }
 
-fn uncommitted(store: &'static str, error: CommitError) -> Error {
-    match error {
-        CommitError::RolledBack(source) => Error::RolledBack { store, source },
-        CommitError::Unknown(source) => Error::CommitUnknown { store, source },
-    }
-}
-
 impl Call {
     /// `error`, if it is to be recorded and can be. Nothing has happened that could be in doubt.
     pub(super) fn recordable<E, P: ErrorPolicy<E>>(
@@ -187,7 +180,7 @@ impl Call {
     ) -> Option<Payload> {
         match end_of(self, errors, error) {
             ErrorEnd::Record(payload) => Some(payload),
-            ErrorEnd::Clean | ErrorEnd::Hold | ErrorEnd::Release => None,
+            _ => None,
         }
     }
 }

@@ -16,12 +16,12 @@ pub struct Lent<T> {
 }
 
 /// Where what was lent comes back to.
-pub(super) struct Lender<T>(Arc<Mutex<Option<T>>>);
+pub(crate) struct Lender<T>(Arc<Mutex<Option<T>>>);
 
 const LENT: &str = "it is there until it is dropped";
 
 impl<T> Lent<T> {
-    pub(super) fn new(value: T) -> (Self, Lender<T>) {
+    pub(crate) fn new(value: T) -> (Self, Lender<T>) {
         let back = Arc::new(Mutex::new(None));
         let lent = Self {
             value: Some(value),
@@ -33,7 +33,7 @@ impl<T> Lent<T> {
 
 impl<T> Lender<T> {
     /// What was lent, if it has come back.
-    pub(super) fn back(self) -> Result<T, StoreError> {
+    pub(crate) fn back(self) -> Result<T, StoreError> {
         lock(&self.0).take().ok_or_else(|| {
             let reason =
                 "the operation has kept its transaction: drop it before the operation ends";

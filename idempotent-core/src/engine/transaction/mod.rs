@@ -9,6 +9,7 @@ mod seat;
 mod within;
 
 use std::future::Future;
+use std::time::Duration;
 
 use self::ending::Ended;
 pub use self::ending::InTransaction;
@@ -21,7 +22,9 @@ use crate::store::TransactionalStore;
 
 /// How often an operation runs again whose transaction was rolled back: a deadlock, two serializable
 /// transactions that do not fit together, a connection that was lost.
-const RERUNS: u32 = 5;
+pub(crate) const RERUNS: u32 = 5;
+/// The pause before the first of them; each is five times as long as the one before.
+const RERUN_PAUSE: Duration = Duration::from_millis(1);
 
 impl<P> Operation<P> {
     /// Runs `body` in a transaction of `store`, unless there is a recorded result; returns the result.
@@ -122,6 +125,11 @@ impl<P> Operation<P> {
     {
         Seat::take(self).map_err(|error: Error| R::from_result(Err(error.into())))
     }
+}
+
+/// The pause before a transaction runs for another time.
+pub(crate) fn rerun_pause(reruns: u32) -> Duration {
+    RERUN_PAUSE * 5_u32.pow(reruns)
 }
 
 /// Whether the same transaction may well be committed if it runs again.

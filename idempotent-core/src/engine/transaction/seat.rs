@@ -1,10 +1,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::claim::Asked;
 use super::commit::Claimed;
 use super::ending::{InTransaction, Pending};
+use super::rerun_pause;
 use crate::engine::claim::{Call, POLL};
 use crate::engine::flight::{AtStore, Find, Passenger};
 use crate::engine::near_cache::Nearby;
@@ -15,9 +15,6 @@ use crate::outcome::Reply;
 use crate::protocol::{Grant, Recorded};
 use crate::store::TransactionalStore;
 use crate::sync::time::{Instant, sleep, timeout_at};
-
-/// The pause before an operation runs again; each is five times as long as the one before.
-const RERUN_PAUSE: Duration = Duration::from_millis(1);
 
 /// A caller's place among those of this process that want the same key.
 ///
@@ -135,7 +132,7 @@ impl<P: Sync> Seat<P> {
 
     /// Lets others go first, before the operation runs for another time.
     pub(super) async fn pause(&self, reruns: u32) {
-        let pause = RERUN_PAUSE * 5_u32.pow(reruns);
+        let pause = rerun_pause(reruns);
         let jitter = self.place.as_ref().map(|place| &place.call.shared().jitter);
         sleep(jitter.map_or(pause, |jitter| jitter.apply(pause))).await;
     }

@@ -65,7 +65,7 @@ impl<P> Operation<P> {
         match within.find(connection).await {
             Ok(Found::Granted(grant)) => {
                 let grant = Arc::new(grant);
-                let attempt = Attempt::new(call.key.clone(), Arc::clone(&grant), Arc::default());
+                let attempt = Attempt::in_transaction(Arc::clone(&call), Arc::clone(&grant));
                 let (lent, lender) = Lent::new(connection);
                 let ended = caught(body(lent, attempt)).await;
                 return match lender.back() {
@@ -79,7 +79,7 @@ impl<P> Operation<P> {
             Err(error) => return R::from_result(Err(error.into())),
         }
         let (lent, _) = Lent::new(connection);
-        let reply = body(lent, Attempt::unprotected(Some(call.key.clone()))).await;
+        let reply = body(lent, Attempt::unprotected(Some(Arc::clone(&call)))).await;
         told(reply, Provenance::Unprotected)
     }
 }
