@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idempotent_core::protocol::{Claim, Release, ReleaseMode, Update};
+use idempotent_core::protocol::{Claim, Release, ReleaseMode, StepReply, Update};
 use idempotent_core::{Ending, Key, Store};
 use idempotent_postgres::PostgresStore;
 use idempotent_postgres::tokio_postgres::{NoTls, connect};
@@ -12,12 +12,12 @@ use tokio::time::sleep;
 use crate::common::{LEASE, TTL, grant, key, request, step, value};
 
 /// A server where nothing writes but the store, which is in a database of its own.
-struct Quiet {
+pub(crate) struct Quiet {
     server: PostgresServer,
 }
 
 impl Quiet {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let server = PostgresServer::builder()
             .setting("autovacuum", "off")
             .setting("wal_level", "minimal")
@@ -28,12 +28,12 @@ impl Quiet {
         Self { server }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let server = self.server.url().strip_suffix("/postgres").unwrap();
         format!("{server}/shop")
     }
 
-    async fn connect(&self) -> PostgresStore {
+    pub(crate) async fn connect(&self) -> PostgresStore {
         let url = self.url();
         let options = PostgresStore::options().connections(1);
         options.connect(&url).await.unwrap()
@@ -56,7 +56,7 @@ impl Quiet {
         std::array::from_fn(|column| row.get(column))
     }
 
-    fn position(&self) -> (String, String) {
+    pub(crate) fn position(&self) -> (String, String) {
         let ask = |sql: &str| self.server.ask(sql).unwrap();
         (
             ask("SELECT pg_current_wal_insert_lsn()"),
@@ -99,6 +99,27 @@ async fn a_first_call_takes_two_statements_and_a_replay_one() {
     };
     assert_eq!(with_calls - least, 2 * 50, "{commits:?}");
     assert_eq!(with_replays - least, 70, "{commits:?}");
+}
+
+/// A step, with the renewal of the lease that comes with it.
+#[tokio::test]
+async fn a_step_takes_one_statement() {
+    let quiet = Quiet::start();
+    let mut commits = Vec::new();
+    for steps in [1, 1, 51] {
+        let before = quiet.counted("xact_commit").await;
+        let store = quiet.connect().await;
+        let key = key(&commits.len().to_string());
+        let grant = grant(&store, &key).await;
+        for number in 0..steps {
+            let step = step(&number.to_string());
+            let reply = store.record_step(&key, &grant, &step, LEASE).await.unwrap();
+            assert_eq!(reply, StepReply::Recorded);
+        }
+        drop(store);
+        commits.push(quiet.counted("xact_commit").await - before);
+    }
+    assert_eq!(commits[2] - commits[1], 50, "{commits:?}");
 }
 
 /// No log, no lock, and no number of a transaction either.

@@ -15,4 +15,6 @@ mod pooler;
 mod purger;
 mod races;
 #[cfg(all(feature = "deadpool", feature = "sqlx"))]
+mod steps;
+#[cfg(all(feature = "deadpool", feature = "sqlx"))]
 mod transactions;

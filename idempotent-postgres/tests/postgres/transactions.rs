@@ -39,7 +39,7 @@ async fn grant(store: &PostgresStore, key: &Key) -> Grant {
 }
 
 #[derive(Debug, Serialize, Deserialize, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("declined")]
     Declined,
     #[error("{0}")]
@@ -61,7 +61,7 @@ fn is_given_up(error: &Failure) -> bool {
 }
 
 /// One of the two.
-trait Driver: Send + Sync + 'static {
+pub(crate) trait Driver: Send + Sync + 'static {
     type Transactions: TransactionalStore<Transaction = Self::Transaction> + Clone + 'static;
     type Transaction: Send + 'static;
 
@@ -81,7 +81,7 @@ trait Driver: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-struct Deadpool;
+pub(crate) struct Deadpool;
 
 impl Driver for Deadpool {
     const PIPELINES: bool = true;
@@ -113,7 +113,7 @@ impl Driver for Deadpool {
     }
 }
 
-struct Sqlx;
+pub(crate) struct Sqlx;
 
 impl Driver for Sqlx {
     const PIPELINES: bool = false;
@@ -150,21 +150,24 @@ impl Driver for Sqlx {
 }
 
 /// A process with a pool of its own, and a table of orders that all of them share.
-struct Shop<D: Driver> {
-    world: Arc<World>,
-    store: PostgresStore,
+pub(crate) struct Shop<D: Driver> {
+    pub(crate) world: Arc<World>,
+    pub(crate) store: PostgresStore,
     engine: Engine,
-    transactions: D::Transactions,
+    pub(crate) transactions: D::Transactions,
     runs: Arc<AtomicU32>,
     driver: PhantomData<D>,
 }
 
 impl<D: Driver> Shop<D> {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Isolation::default(), |engine| engine).await
     }
 
-    async fn with(isolation: Isolation, set: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
+    pub(crate) async fn with(
+        isolation: Isolation,
+        set: impl FnOnce(EngineBuilder) -> EngineBuilder,
+    ) -> Self {
         let world = Arc::new(World::on_any());
         let url = world.server.url().to_owned();
         let shop = Self::on(world, &url, isolation, set).await;
@@ -174,7 +177,7 @@ impl<D: Driver> Shop<D> {
         shop
     }
 
-    async fn on(
+    pub(crate) async fn on(
         world: Arc<World>,
         url: &str,
         isolation: Isolation,
@@ -193,7 +196,7 @@ impl<D: Driver> Shop<D> {
     }
 
     /// Another process.
-    async fn other(&self, set: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
+    pub(crate) async fn other(&self, set: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
         let world = Arc::clone(&self.world);
         let url = world.server.url().to_owned();
         let mut other = Self::on(world, &url, Isolation::default(), set).await;
@@ -201,17 +204,17 @@ impl<D: Driver> Shop<D> {
         other
     }
 
-    fn operation(&self, key: &str) -> Operation {
+    pub(crate) fn operation(&self, key: &str) -> Operation {
         self.engine.operation(SCOPE).key(key)
     }
 
-    async fn write(&self, tx: &mut D::Transaction, id: &str) -> Result<u32, Failure> {
+    pub(crate) async fn write(&self, tx: &mut D::Transaction, id: &str) -> Result<u32, Failure> {
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
         D::run(tx, self.insert(id)).await?;
         Ok(run)
     }
 
-    fn insert(&self, id: &str) -> String {
+    pub(crate) fn insert(&self, id: &str) -> String {
         format!("INSERT INTO {}.orders VALUES ('{id}')", self.world.schema)
     }
 
@@ -228,16 +231,16 @@ impl<D: Driver> Shop<D> {
         self.operation(id).run_in(&self.transactions, body).await
     }
 
-    async fn orders(&self) -> i64 {
+    pub(crate) async fn orders(&self) -> i64 {
         let rows = self.world.sql("SELECT count(*) FROM orders", &[]).await;
         rows[0].get(0)
     }
 
-    fn runs(&self) -> u32 {
+    pub(crate) fn runs(&self) -> u32 {
         self.runs.load(Ordering::SeqCst)
     }
 
-    async fn record(&self, id: &str) -> Option<State> {
+    pub(crate) async fn record(&self, id: &str) -> Option<State> {
         let record = self.store.get(&Key::new(SCOPE, id).unwrap()).await.unwrap();
         record.map(|record| record.state)
     }
@@ -510,7 +513,7 @@ async fn a_commit_whose_answer_was_lost_is_found_out<D: Driver>() {
 }
 
 /// The URL of a server behind a proxy.
-fn through(url: &str, proxy: &Proxy) -> String {
+pub(crate) fn through(url: &str, proxy: &Proxy) -> String {
     let config = Config::from_str(url).unwrap();
     let (user, database) = (config.get_user().unwrap(), config.get_dbname().unwrap());
     format!(
@@ -669,18 +672,20 @@ macro_rules! with_both_drivers {
         mod deadpool {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                super::$case::<super::Deadpool>().await;
+                super::$case::<$crate::transactions::Deadpool>().await;
             })*
         }
 
         mod sqlx_pool {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                super::$case::<super::Sqlx>().await;
+                super::$case::<$crate::transactions::Sqlx>().await;
             })*
         }
     };
 }
+
+pub(crate) use with_both_drivers;
 
 with_both_drivers! {
     the_row_and_the_record_are_there_together,

@@ -10,5 +10,6 @@ mod group;
 mod open;
 mod processes;
 mod purger;
+mod steps;
 mod transactions;
 mod within;

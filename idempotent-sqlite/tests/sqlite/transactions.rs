@@ -352,7 +352,7 @@ async fn an_engine_that_only_watches_runs_again() {
 
 /// What becomes of a commit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Commit {
+pub(crate) enum Commit {
     /// It is done, and its answer is lost.
     Done,
     /// The connection is lost before it is done.
@@ -362,14 +362,14 @@ enum Commit {
 }
 
 /// A store whose first commits end like this.
-struct Flaky<'a> {
+pub(crate) struct Flaky<'a> {
     store: &'a SqliteStore,
     commits: AtomicU32,
     commit: Commit,
 }
 
 impl<'a> Flaky<'a> {
-    fn new(store: &'a SqliteStore, commits: u32, commit: Commit) -> Self {
+    pub(crate) fn new(store: &'a SqliteStore, commits: u32, commit: Commit) -> Self {
         let commits = AtomicU32::new(commits);
         Self {
             store,
