@@ -5,9 +5,9 @@ pub use ::core;
 use std::sync::Arc;
 
 pub use crate::engine::{
-    AllCodecs, Attempt, Begun, DURATIONS, InTransaction, OnAbandoned, OnCancel, OnConflict,
-    OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation, Running, Seat, Site, Start, Verdict,
-    caught,
+    AllCodecs, Attempt, Begun, DURATIONS, Determinism, InTransaction, OnAbandoned, OnCancel,
+    OnConflict, OnError, OnPanic, OnStoreFailure, OnUnrecorded, Operation, Running, Seat, Site,
+    Start, Verdict, caught,
 };
 use crate::engine::{Engine, NoKey};
 pub use crate::key::KeyTemplate;

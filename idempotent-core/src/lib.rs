@@ -175,6 +175,7 @@ mod interleavings;
 mod key;
 mod lease;
 mod memory;
+mod outbox;
 mod outcome;
 pub mod protocol;
 mod purger;
@@ -199,6 +200,7 @@ pub use self::fingerprint::{
 pub use self::key::{FixedKey, IntoKey, Key, KeyError, KeyPart, KeyTemplate, KeyText, KeyValue};
 pub use self::lease::{Fence, Owner, ParseOwnerError};
 pub use self::memory::{MemoryStore, OnFull};
+pub use self::outbox::{Message, Outbox, Relay, Relayed, Taken};
 pub use self::outcome::{OperationError, Outcome, Provenance, Recordable, Reply};
 pub use self::purger::Purger;
 pub use self::record::{Ending, Payload, Record, State, Step};

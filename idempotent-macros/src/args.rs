@@ -10,7 +10,7 @@ use crate::suggest;
 use crate::transaction::Transaction;
 
 /// The names of the arguments, in the order of the documentation.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "key",
     "ttl",
     "scope",
@@ -26,6 +26,8 @@ const NAMES: [&str; 16] = [
     "on_store_failure",
     "on_unrecorded",
     "ctx",
+    "determinism",
+    "completer",
     "transaction",
 ];
 
@@ -50,6 +52,8 @@ pub(crate) struct Args {
     pub(crate) on_store_failure: Option<Arg<Expr>>,
     pub(crate) on_unrecorded: Option<Arg<Expr>>,
     pub(crate) ctx: Option<Arg<Ident>>,
+    pub(crate) determinism: Option<Arg<Expr>>,
+    pub(crate) completer: Option<Arg<Expr>>,
     pub(crate) transaction: Option<Arg<Transaction>>,
     pub(crate) krate: Option<Arg<Path>>,
 }
@@ -95,6 +99,8 @@ impl Args {
             "on_store_failure" => set_once(&mut self.on_store_failure, name, input, expression),
             "on_unrecorded" => set_once(&mut self.on_unrecorded, name, input, expression),
             "ctx" => set_once(&mut self.ctx, name, input, assigned),
+            "determinism" => set_once(&mut self.determinism, name, input, expression),
+            "completer" => set_once(&mut self.completer, name, input, expression),
             "transaction" => set_once(&mut self.transaction, name, input, opened),
             "crate" => set_once(&mut self.krate, name, input, assigned),
             _ => Err(suggest::unknown("argument", &name, &NAMES)),

@@ -9,6 +9,7 @@ use syn::{Expr, ExprReference, Path, Token};
 use crate::boxed::Boxed;
 use crate::duration::Length;
 use crate::fingerprint::Fingerprint;
+use crate::input::Input;
 use crate::key::Key;
 use crate::operation::Operation;
 use crate::policy::Setting;
@@ -237,12 +238,13 @@ fn build(operation: &Operation) -> TokenStream {
         Key::Template(template) => template_reference(operation, template),
     };
     let fingerprint = fingerprint(&operation.fingerprint, span);
+    let input = operation.input.as_ref().map(input);
     let settings = operation
         .settings
         .iter()
         .map(|setting| self::setting(operation, setting));
     quote_spanned! {span=>
-        #private::operation(#engine, &__SITE).key_ref(#key) #fingerprint #(#settings)*
+        #private::operation(#engine, &__SITE).key_ref(#key) #fingerprint #input #(#settings)*
     }
 }
 
@@ -263,6 +265,16 @@ fn fingerprint(fingerprint: &Fingerprint, span: Span) -> Option<TokenStream> {
             Some(quote_spanned!(span=> .fingerprint_args(|__args| __args #(#args)*)))
         }
     }
+}
+
+/// `.input(&(&user, &order))`: a tuple, whatever the number of arguments.
+fn input(Input(names): &Input) -> TokenStream {
+    let span = Span::mixed_site();
+    let args = names.iter().map(|name| {
+        let span = generated_at(name.span());
+        quote_spanned!(span=> &#name,)
+    });
+    quote_spanned!(span=> .input(&(#(#args)*)))
 }
 
 fn setting(operation: &Operation, setting: &Setting) -> Option<TokenStream> {

@@ -13,6 +13,7 @@ mod errors;
 mod expand;
 mod fallback;
 mod fingerprint;
+mod input;
 mod item;
 mod key;
 mod names;

@@ -6,6 +6,7 @@ use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Path, Result, Signature,
 use crate::args::{Arg, Args};
 use crate::errors::Errors;
 use crate::fingerprint::Fingerprint;
+use crate::input::{self, Input};
 use crate::item::{Body, FnItem};
 use crate::key::Key;
 use crate::names::Names;
@@ -28,6 +29,8 @@ pub(crate) struct Operation {
     pub(crate) engine: Option<Expr>,
     pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
+    /// The arguments that are kept for a completer.
+    pub(crate) input: Option<Input>,
     pub(crate) settings: Vec<Setting>,
     /// The name under which the body sees its attempt.
     pub(crate) ctx: Option<Ident>,
@@ -63,6 +66,9 @@ impl Operation {
             .flatten()
             .filter_map(root)
             .collect();
+        let skipped = input::skipped(args.skip.as_ref(), &owners);
+        let input = Input::new(args.completer, &names.all, &skipped);
+        let input = errors.note(input);
         let fingerprint = Fingerprint::new(args.fingerprint, args.skip, &names.all, &owners);
         let fingerprint = errors.note(fingerprint);
         let settings = errors.note(settings);
@@ -79,6 +85,7 @@ impl Operation {
             engine,
             key: key?,
             fingerprint: fingerprint?,
+            input: input?,
             settings: settings?,
             ctx: ctx?,
             transaction,

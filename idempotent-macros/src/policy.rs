@@ -53,6 +53,9 @@ pub(crate) fn settings(args: &Args) -> Result<Vec<Setting>> {
         args.on_unrecorded
             .as_ref()
             .map(|arg| word(arg, &["error", "return"])),
+        args.determinism
+            .as_ref()
+            .map(|arg| word(arg, &["strict", "by_name"])),
     ];
     for choice in choices.into_iter().flatten() {
         settings.extend(errors.note(choice));

@@ -46,6 +46,11 @@ pub(crate) fn check(args: &Args, names: &[Ident]) -> Result<()> {
         (&args.on_panic, "one that panics is rolled back"),
         (&args.on_store_failure, "there is none without its store"),
         (&args.on_unrecorded, "what is not recorded is rolled back"),
+        (
+            &args.determinism,
+            "it is recorded as a whole, without steps",
+        ),
+        (&args.completer, "one that is abandoned has never begun"),
     ];
     for (arg, reason) in leases {
         if let Some(Arg { name, .. }) = arg {

@@ -97,6 +97,8 @@ mod link;
 mod migrate;
 mod notify;
 mod options;
+#[cfg(any(feature = "deadpool", feature = "sqlx"))]
+mod outbox;
 mod records;
 mod schema;
 mod server;

@@ -35,8 +35,11 @@ pub(crate) const PURGE_SHIFT: u32 = 26;
 ///   If there are fewer, the record is damaged; if there are more, they are of an earlier life of the
 ///   key whose row was deleted by hand. There is no foreign key: its checks would cost each purge
 ///   more than the deletion does. A step's name may have any character, and a text may not.
+/// - The outbox is here so that a message is committed with the rows that it is about. `due_at` is when it
+///   may be taken out: in the future while somebody has it.
 /// - The wide columns come first and the text last, which leaves no gaps.
-const MIGRATIONS: [&str; 1] = [r#"
+const MIGRATIONS: [&str; 2] = [
+    r#"
 CREATE TABLE {record} (
     fence        bigint   NOT NULL,
     version      bigint   NOT NULL,
@@ -77,7 +80,20 @@ CREATE TABLE {step} (
     value bytea  NOT NULL,
     PRIMARY KEY (key, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
-"#];
+"#,
+    r#"
+CREATE TABLE {outbox} (
+    number  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    due_at  bigint NOT NULL,
+    attempt bigint NOT NULL,
+    id      text   COLLATE "C" NOT NULL UNIQUE,
+    topic   text   NOT NULL,
+    payload bytea  NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+
+CREATE INDEX "{table}_outbox_due" ON {outbox} (due_at);
+"#,
+];
 
 /// The version that they lead to.
 pub(crate) const LATEST: usize = MIGRATIONS.len();
@@ -115,6 +131,10 @@ impl Tables {
 
     pub(crate) fn step(&self) -> String {
         self.qualified(&format!("{}_step", self.table))
+    }
+
+    pub(crate) fn outbox(&self) -> String {
+        self.qualified(&format!("{}_outbox", self.table))
     }
 
     pub(crate) fn versions(&self) -> String {
@@ -181,6 +201,7 @@ INSERT INTO {versions} (name, version) VALUES ('{table}', {LATEST})
         migration
             .replace("{record}", &self.record())
             .replace("{step}", &self.step())
+            .replace("{outbox}", &self.outbox())
             .replace("{table}", &self.table)
             .replace("{shift}", &PURGE_SHIFT.to_string())
     }

@@ -35,10 +35,13 @@ pub(crate) struct Sql {
     pub(crate) claim_within: String,
     pub(crate) complete_within: String,
     pub(crate) complete_first_within: String,
+    #[cfg(any(feature = "deadpool", feature = "sqlx"))]
     pub(crate) record_step_within: String,
     pub(crate) count: String,
     pub(crate) list: String,
     pub(crate) list_steps: String,
+    #[cfg(any(feature = "deadpool", feature = "sqlx"))]
+    pub(crate) outbox: OutboxSql,
     pub(crate) purge: String,
 }
 
@@ -72,6 +75,9 @@ impl Sql {
             count: names.count(),
             list: names.list("true"),
             list_steps: names.list(&names.has_steps()),
+            #[cfg(any(feature = "deadpool", feature = "sqlx"))]
+            outbox: OutboxSql::new(&tables.outbox()),
+            #[cfg(any(feature = "deadpool", feature = "sqlx"))]
             record_step_within: names.record_step_within(),
             purge: names.purge(),
         }
@@ -79,6 +85,42 @@ impl Sql {
 
     pub(crate) fn text(&self, verb: Verb) -> &str {
         &self.verbs[verb as usize]
+    }
+}
+
+/// The statements on the outbox.
+#[cfg(any(feature = "deadpool", feature = "sqlx"))]
+#[derive(Debug)]
+pub(crate) struct OutboxSql {
+    /// `$1` number, `$2` pause in microseconds.
+    pub(crate) put_back: String,
+    /// `$1` number.
+    pub(crate) remove: String,
+    /// `$1` id, `$2` topic, `$3` payload.
+    pub(crate) stage: String,
+    /// `$1` how many, `$2` for how many microseconds. What others take at the same time is left to them.
+    pub(crate) take: String,
+}
+
+#[cfg(any(feature = "deadpool", feature = "sqlx"))]
+impl OutboxSql {
+    fn new(outbox: &str) -> Self {
+        Self {
+            put_back: format!("UPDATE {outbox} SET due_at = {CLOCK} + $2 WHERE number = $1"),
+            remove: format!("DELETE FROM {outbox} WHERE number = $1"),
+            stage: format!(
+                "INSERT INTO {outbox} (due_at, attempt, id, topic, payload) VALUES (0, 0, $1, $2, $3)"
+            ),
+            take: format!(
+                "WITH taken AS (
+                     UPDATE {outbox} SET due_at = {CLOCK} + $2, attempt = attempt + 1
+                      WHERE number = ANY (ARRAY(
+                          SELECT number FROM {outbox} WHERE due_at <= {CLOCK}
+                           ORDER BY number LIMIT $1 FOR UPDATE SKIP LOCKED))
+                     RETURNING number, attempt, id, topic, payload)
+                 SELECT number, attempt, id, topic, payload FROM taken ORDER BY number"
+            ),
+        }
     }
 }
 
@@ -271,6 +313,7 @@ impl Names {
 
     /// Like [`record_step`](Self::record_step), and fails if there is nothing to do: a `COMMIT` that has been
     /// sent already rolls back then.
+    #[cfg(any(feature = "deadpool", feature = "sqlx"))]
     fn record_step_within(&self) -> String {
         self.record_step("1 / count(*)")
     }

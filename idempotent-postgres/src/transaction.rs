@@ -9,6 +9,8 @@ mod within;
 
 #[cfg(feature = "deadpool")]
 pub use self::deadpool::{PostgresTransaction, PostgresTransactions};
+#[cfg(any(feature = "deadpool", feature = "sqlx"))]
+pub(crate) use self::session::Session;
 #[cfg(feature = "sqlx")]
 pub use self::sqlx::SqlxTransactions;
 

@@ -74,6 +74,7 @@ mod columns;
 mod error;
 mod inspect;
 mod options;
+mod outbox;
 mod place;
 mod rows;
 mod schema;

@@ -61,6 +61,11 @@ impl<'t> Rows<'t> {
         }
     }
 
+    /// What it takes to read and write other tables of the same file.
+    pub(crate) const fn parts(&self) -> (&'t Connection, &'t Table) {
+        (self.connection, self.table)
+    }
+
     /// The keys whose attempt has ended while somebody waited for it.
     pub(crate) fn into_awaited(self) -> Vec<Key> {
         self.awaited
@@ -257,7 +262,7 @@ impl<'t> Rows<'t> {
         Ok((pages * pragma("page_size")?).unsigned_abs())
     }
 
-    const fn check_writable(&self) -> Result<(), Error> {
+    pub(crate) const fn check_writable(&self) -> Result<(), Error> {
         if self.writable {
             Ok(())
         } else {

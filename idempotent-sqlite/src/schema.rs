@@ -53,7 +53,10 @@ pub(crate) const COLUMNS: [&str; 20] = [
 ///   key whose row was deleted without `foreign_keys`.
 /// - A purge must find expired rows without a look at the others, and must leave rows of another
 ///   format alone: hence the columns of the index.
-const MIGRATIONS: [&str; 1] = [r#"
+/// - The outbox is here, and not in a file of its own, so that a message is committed with the rows that
+///   it is about. `due_at` is when it may be taken out: in the future while somebody has it.
+const MIGRATIONS: [&str; 2] = [
+    r#"
     CREATE TABLE "{table}" (
         key          TEXT    NOT NULL PRIMARY KEY,
         format       INTEGER NOT NULL,
@@ -86,7 +89,20 @@ const MIGRATIONS: [&str; 1] = [r#"
         value BLOB    NOT NULL,
         PRIMARY KEY (key, seq)
     ) STRICT, WITHOUT ROWID;
-"#];
+"#,
+    r#"
+    CREATE TABLE "{table}_outbox" (
+        number  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        id      TEXT    NOT NULL UNIQUE,
+        topic   TEXT    NOT NULL,
+        payload BLOB    NOT NULL,
+        attempt INTEGER NOT NULL,
+        due_at  INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE INDEX "{table}_outbox_due" ON "{table}_outbox" (due_at);
+"#,
+];
 
 /// The version that they lead to.
 const LATEST: usize = MIGRATIONS.len();
@@ -100,6 +116,11 @@ pub(crate) struct Sql {
     pub(crate) delete_steps: String,
     pub(crate) list: String,
     pub(crate) list_steps: String,
+    pub(crate) outbox_put_back: String,
+    pub(crate) outbox_remove: String,
+    pub(crate) outbox_stage: String,
+    pub(crate) outbox_take: String,
+    pub(crate) outbox_waits: String,
     pub(crate) load: String,
     pub(crate) load_steps: String,
     pub(crate) purge: String,
@@ -140,6 +161,22 @@ impl Sql {
             list_steps: list(&format!(
                 r#"key IN (SELECT key FROM "{table}_step" WHERE key > ?1 AND key < ?2)"#
             )),
+            outbox_put_back: format!(
+                r#"UPDATE "{table}_outbox" SET due_at = ?2 WHERE number = ?1"#
+            ),
+            outbox_remove: format!(r#"DELETE FROM "{table}_outbox" WHERE number = ?1"#),
+            outbox_stage: format!(
+                r#"INSERT INTO "{table}_outbox" (id, topic, payload, attempt, due_at)
+                   VALUES (?1, ?2, ?3, 0, 0)"#
+            ),
+            outbox_take: format!(
+                r#"UPDATE "{table}_outbox" SET due_at = ?2, attempt = attempt + 1
+                   WHERE number IN (
+                       SELECT number FROM "{table}_outbox" WHERE due_at <= ?1
+                       ORDER BY number LIMIT ?3)
+                   RETURNING number, attempt, id, topic, payload"#
+            ),
+            outbox_waits: format!(r#"SELECT 1 FROM "{table}_outbox" WHERE due_at <= ?1"#),
             load: format!(r#"SELECT {columns} FROM "{table}" WHERE key = ?1"#),
             load_steps: format!(
                 r#"SELECT name, value FROM "{table}_step" WHERE key = ?1 AND seq < ?2 ORDER BY seq"#

@@ -30,6 +30,8 @@ pub enum EventKind {
     PurgeFailed,
     /// A purge has removed [records](Event::records).
     Purged,
+    /// A message could not be sent, and was put back into its outbox.
+    RelayFailed,
     /// A recorded result was returned.
     Replayed,
     /// A completer calls an operation that nobody has called again.
@@ -65,6 +67,7 @@ impl EventKind {
             Self::Parked => "parked",
             Self::PurgeFailed => "purge_failed",
             Self::Purged => "purged",
+            Self::RelayFailed => "relay_failed",
             Self::Replayed => "replayed",
             Self::Resumed => "resumed",
             Self::StepAbandoned => "step_abandoned",
@@ -86,6 +89,7 @@ impl EventKind {
             | Self::LeaseLost
             | Self::Parked
             | Self::PurgeFailed
+            | Self::RelayFailed
             | Self::StepAbandoned
             | Self::StoreError
             | Self::Unprotected

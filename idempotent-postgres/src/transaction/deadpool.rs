@@ -14,6 +14,7 @@ use tokio_postgres::{Row, Statement};
 use super::Isolation;
 use super::session::{Asking, Completing, Session, ended};
 use crate::error::Error;
+use crate::outbox::outbox;
 use crate::store::PostgresStore;
 use crate::store::step_values;
 use crate::value::Value;
@@ -257,6 +258,8 @@ impl TransactionalStore for PostgresTransactions {
         }
     }
 }
+
+outbox!(PostgresTransactions, |transaction| transaction);
 
 /// What a last statement and the `COMMIT` after it have come to.
 fn settled(

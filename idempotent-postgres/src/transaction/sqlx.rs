@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Decode, Executor, Postgres, Row, Transaction, Type};
 use super::Isolation;
 use super::session::{Completing, Session, ended};
 use crate::error::Error;
+use crate::outbox::outbox;
 use crate::store::{PostgresStore, step_values};
 use crate::value::{Cell, Cells, OtherType, Value, cells};
 
@@ -165,6 +166,8 @@ impl TransactionalStore for SqlxTransactions {
         _ = transaction.rollback().await;
     }
 }
+
+outbox!(SqlxTransactions, |transaction| &mut **transaction);
 
 async fn end(transaction: Transaction<'static, Postgres>) -> Result<(), CommitError> {
     transaction.commit().await.map_err(|error| {

@@ -11,7 +11,7 @@ use crate::store::PostgresStore;
 
 impl PostgresStore {
     /// Behind a pooler, another session may get a statement than the one that has prepared it.
-    pub(super) const fn prepares(&self) -> bool {
+    pub(crate) const fn prepares(&self) -> bool {
         self.notifications.is_some()
     }
 

@@ -11,6 +11,8 @@ mod damage;
 mod equality;
 mod notifications;
 mod open;
+#[cfg(all(feature = "deadpool", feature = "sqlx"))]
+mod outbox;
 mod pooler;
 mod purger;
 mod races;

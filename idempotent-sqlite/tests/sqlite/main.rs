@@ -8,6 +8,7 @@ mod damage;
 mod equality;
 mod group;
 mod open;
+mod outbox;
 mod processes;
 mod purger;
 mod steps;

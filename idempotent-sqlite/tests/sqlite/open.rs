@@ -164,7 +164,7 @@ fn tables_of_a_newer_version_are_refused() {
     let file = File::new();
     drop(file.store());
     file.sql()
-        .execute("UPDATE idempotency_schema SET version = 2", [])
+        .execute("UPDATE idempotency_schema SET version = 99", [])
         .unwrap();
     let error = refusal(file.path());
     assert!(

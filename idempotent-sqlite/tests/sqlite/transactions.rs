@@ -1,5 +1,6 @@
 //! The claim, the operation's own rows and the result in one transaction.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -73,8 +74,12 @@ impl Shop {
         shop
     }
 
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("shop.db")
+    }
+
     pub(crate) fn database(&self) -> Connection {
-        let database = Connection::open(self.directory.path().join("shop.db")).unwrap();
+        let database = Connection::open(self.path()).unwrap();
         database.busy_timeout(Duration::from_secs(5)).unwrap();
         database
     }
