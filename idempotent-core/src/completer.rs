@@ -126,6 +126,7 @@ enum Next {
 }
 
 /// What came of it.
+#[derive(Clone, Copy)]
 enum Done {
     Failed,
     Finished,

@@ -172,9 +172,9 @@ pub struct Relayed {
 impl<S, P, F, E> Relay<S, P>
 where
     S: Outbox,
-    P: Fn(Taken) -> F,
-    F: Future<Output = Result<(), E>>,
-    E: fmt::Display,
+    P: Fn(Taken) -> F + Send + Sync,
+    F: Future<Output = Result<(), E>> + Send,
+    E: fmt::Display + Send,
 {
     /// A relay of what waits in `store`, which sends with `publish`, with every default.
     pub const fn new(store: S, publish: P) -> Self {
@@ -270,9 +270,9 @@ where
     pub fn spawn(self) -> TaskHandle
     where
         S: 'static,
-        P: Send + Sync + 'static,
-        F: Send + 'static,
-        E: Send + 'static,
+        P: 'static,
+        F: 'static,
+        E: 'static,
     {
         TaskHandle::spawn(self.run())
     }

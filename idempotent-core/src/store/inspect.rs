@@ -121,7 +121,7 @@ impl Query {
     #[must_use]
     pub fn matches(&self, key: &Key, record: &Record, now: Timestamp) -> bool {
         !record.is_expired(now)
-            && !(self.steps && record.steps.is_empty())
+            && (!self.steps || !record.steps.is_empty())
             && self.state.is_none_or(|state| record.state == state)
             && self
                 .scope

@@ -47,6 +47,11 @@ static EXAMPLES: &[Example] = &[
         says: &["12 of 12 orders have exactly one row in orders-data/memory.jsonl."],
     },
     Example {
+        package: "rides",
+        args: &[],
+        says: &["27 of 27 bookings that died were finished once"],
+    },
+    Example {
         package: "service",
         args: &[],
         says: &[

@@ -303,12 +303,11 @@ impl Attempt {
     /// The log of this run, and what it is judged by.
     fn log(&self) -> Result<(MutexGuard<'_, Log>, Rules<'_>), Error> {
         let (call, grant) = self.held().ok_or(Error::NoEngine)?;
-        let log = match self.run.log.get() {
-            Some(log) => log,
-            None => {
-                let log = Log::read(&grant.steps)?;
-                self.run.log.get_or_init(|| log.into())
-            }
+        let log = if let Some(log) = self.run.log.get() {
+            log
+        } else {
+            let log = Log::read(&grant.steps)?;
+            self.run.log.get_or_init(|| log.into())
         };
         Ok((lock(log), call.rules()))
     }
