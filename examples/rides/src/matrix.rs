@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::Table;
@@ -17,6 +18,9 @@ use crate::args::{Args, StoreChoice};
 use crate::crash::Point;
 use crate::payments::{Books, Charged};
 use crate::ride::{LEASE, Rows, Shop};
+
+/// How long a charge takes.
+const CHARGE_TIME: Duration = Duration::from_millis(5);
 
 /// How a booking that has died is recovered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -163,7 +167,7 @@ pub(crate) async fn show<S: Shop>(
     shop: S,
 ) -> Result<bool, BoxError> {
     let books = Books::default();
-    let program = Program::new(args, store, books.open().await?);
+    let program = Program::new(args, store, books.open(CHARGE_TIME).await?);
     let recoveries = [Recovery::Retry, Recovery::Late, Recovery::Completer];
     let points = Point::value_variants();
     let mut played = Vec::new();

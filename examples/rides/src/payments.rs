@@ -12,9 +12,6 @@ use tokio::time::sleep;
 
 use crate::crash::{self, Point};
 
-/// How long a charge takes.
-const TIME: Duration = Duration::from_millis(5);
-
 /// The provider's books.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books(Arc<Mutex<HashMap<String, Charge>>>);
@@ -37,28 +34,28 @@ pub(crate) struct Charged {
 }
 
 impl Books {
-    /// Opens for business.
-    pub(crate) async fn open(&self) -> io::Result<SocketAddr> {
+    /// Opens for business. A charge takes so much `time`.
+    pub(crate) async fn open(&self, time: Duration) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let books = self.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let books = books.clone();
-                tokio::spawn(async move { books.serve(client).await });
+                tokio::spawn(async move { books.serve(client, time).await });
             }
         });
         Ok(address)
     }
 
-    async fn serve(&self, client: TcpStream) -> io::Result<()> {
+    async fn serve(&self, client: TcpStream, time: Duration) -> io::Result<()> {
         let (input, mut output) = client.into_split();
         let mut lines = BufReader::new(input).lines();
         while let Some(line) = lines.next_line().await? {
             let Some((key, ride)) = line.split_once(' ') else {
                 continue;
             };
-            sleep(TIME).await;
+            sleep(time).await;
             let id = self.charge(key, ride.parse().unwrap_or_default());
             output.write_all(format!("ch_{id}\n").as_bytes()).await?;
         }

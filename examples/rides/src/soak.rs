@@ -16,8 +16,10 @@ use crate::ride::{Rows, Shop};
 /// Two clients, and two completers.
 const WORKERS: [&[&str]; 4] = [&["client"], &["client"], &["complete"], &["complete"]];
 
-/// The longest time between two kills.
-const LONGEST: u64 = 300;
+/// How long a charge takes: so long that a process seldom lives to the end of one.
+const CHARGE_TIME: Duration = Duration::from_millis(200);
+/// The longest time between two kills, in milliseconds.
+const LONGEST: u64 = 150;
 
 /// Books `rides` rides with processes of which `kills` are killed, and says what came of it.
 pub(crate) async fn show<S: Shop>(
@@ -28,7 +30,7 @@ pub(crate) async fn show<S: Shop>(
     kills: u32,
 ) -> Result<bool, BoxError> {
     let books = Books::default();
-    let program = Program::new(args, store, books.open().await?);
+    let program = Program::new(args, store, books.open(CHARGE_TIME).await?);
     let number = rides.to_string();
     let start = |worker: usize| -> Result<Child, BoxError> {
         let mut arguments = WORKERS[worker].to_vec();
