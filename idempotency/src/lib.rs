@@ -63,6 +63,8 @@
 //! [`Attempt::key_for`] gives a stable one; or an effect in the store's own database, in the same
 //! [transaction](transactions).
 //!
+//! A long operation records its [steps](steps), and goes on after a crash from the last of them.
+//!
 //! An `Err` is not recorded unless [`on_error`](macro@idempotent#arguments) says so: a retry runs
 //! again.
 //!
@@ -97,6 +99,8 @@
 
 #![cfg_attr(docsrs_idempotency, feature(doc_cfg))]
 
+#[doc = include_str!("steps.md")]
+pub mod steps {}
 #[doc = include_str!("transactions.md")]
 pub mod transactions {}
 

@@ -42,6 +42,8 @@ mod store;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use idempotent_core::{Fingerprint, Key, Step};
+
 pub use self::gate::Gate;
 pub use self::rule::When;
 use self::rule::{Fault, Rule};
@@ -78,7 +80,19 @@ pub struct Faults {
 #[derive(Default)]
 struct Script {
     calls: Vec<Op>,
+    /// The steps that were to be recorded.
+    steps: Vec<NotedStep>,
     rules: Vec<Rule>,
+}
+
+/// A step that was to be recorded.
+#[derive(Clone)]
+pub(crate) struct NotedStep {
+    /// The number of the call, from 1.
+    pub(crate) call: usize,
+    pub(crate) key: Key,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) step: Step,
 }
 
 impl Faults {
@@ -122,6 +136,40 @@ impl Faults {
     #[must_use]
     pub fn calls(&self) -> Vec<Op> {
         self.lock().calls.clone()
+    }
+
+    /// Which steps the store was asked to record, in order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<String> {
+        let script = self.lock();
+        script
+            .steps
+            .iter()
+            .map(|noted| noted.step.name.clone())
+            .collect()
+    }
+
+    /// The number of the call, from 1, that was to record this step.
+    pub(crate) fn call_of(&self, step: &str) -> Option<usize> {
+        let script = self.lock();
+        let found = script.steps.iter().find(|noted| noted.step.name == step);
+        found.map(|noted| noted.call)
+    }
+
+    pub(crate) fn noted_steps(&self) -> Vec<NotedStep> {
+        self.lock().steps.clone()
+    }
+
+    /// Notes what the next call is to record.
+    fn note_step(&self, key: &Key, fingerprint: Fingerprint, step: &Step) {
+        let mut script = self.lock();
+        let call = script.calls.len() + 1;
+        script.steps.push(NotedStep {
+            call,
+            key: key.clone(),
+            fingerprint,
+            step: step.clone(),
+        });
     }
 
     /// Notes a call, and returns the faults that befall it.

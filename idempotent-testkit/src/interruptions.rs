@@ -83,7 +83,7 @@ use std::thread;
 
 use idempotent_core::{Clock, Inspect, MemoryStore, Query, State};
 
-use self::process::Process;
+pub(crate) use self::process::Process;
 pub use self::report::{Interruption, Point, Report};
 use crate::faults::{Faults, Faulty};
 
@@ -145,13 +145,99 @@ impl<F> Interruptions<F> {
         T: Debug + PartialEq + Send,
         E: Debug,
     {
-        // The caller may be in a runtime, where no other can be started.
-        thread::scope(|scope| {
-            let everywhere = scope.spawn(|| self.everywhere());
-            everywhere
-                .join()
-                .unwrap_or_else(|panic| resume_unwind(panic))
-        })
+        apart(move || self.everywhere())
+    }
+
+    /// Lets the process die at one point only: where the function has done the step `name`, and its record
+    /// has not got through to the store.
+    ///
+    /// # Panics
+    ///
+    /// If the function records no such step, or panics.
+    ///
+    /// # Examples
+    ///
+    /// What is not recorded is done again, with the same key, by which whoever does it can tell:
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use idempotent_core::{Engine, Error};
+    /// use idempotent_testkit::interruptions::{InterruptedStore, Interruptions};
+    ///
+    /// static CHARGES: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// async fn pay(store: InterruptedStore) -> Result<(), Error> {
+    ///     let engine = Engine::new(store);
+    ///     let operation = engine.operation("orders.pay").key("order-17");
+    ///     operation
+    ///         .run_with(async |run| {
+    ///             run.step("charge", async |_key| {
+    ///                 CHARGES.fetch_add(1, Ordering::SeqCst);
+    ///                 Ok(())
+    ///             })
+    ///             .await
+    ///         })
+    ///         .await
+    /// }
+    ///
+    /// let charges = || Interruptions::of(pay).effects(|| CHARGES.load(Ordering::SeqCst));
+    /// assert_eq!(charges().crash_before_record("charge").most_effects(), 2);
+    /// charges().crash_after("charge").assert_at_most(1);
+    /// ```
+    pub fn crash_before_record<Answer, T, E>(self, name: &str) -> Report<T>
+    where
+        F: Fn(InterruptedStore) -> Answer + Send,
+        Answer: Future<Output = Result<T, E>>,
+        T: Debug + PartialEq + Send,
+        E: Debug,
+    {
+        self.at_step(name, |call| Interruption::CrashBefore { call })
+    }
+
+    /// Lets the process die at one point only: where the step `name` is recorded, and nothing is done after
+    /// it.
+    ///
+    /// # Panics
+    ///
+    /// If the function records no such step, or panics.
+    pub fn crash_after<Answer, T, E>(self, name: &str) -> Report<T>
+    where
+        F: Fn(InterruptedStore) -> Answer + Send,
+        Answer: Future<Output = Result<T, E>>,
+        T: Debug + PartialEq + Send,
+        E: Debug,
+    {
+        self.at_step(name, |call| Interruption::CrashAfter { call })
+    }
+
+    fn at_step<Answer, T, E>(self, name: &str, interruption: fn(usize) -> Interruption) -> Report<T>
+    where
+        F: Fn(InterruptedStore) -> Answer + Send,
+        Answer: Future<Output = Result<T, E>>,
+        T: Debug + PartialEq + Send,
+        E: Debug,
+    {
+        let stopped = apart(move || {
+            let call = self.call_of(name)?;
+            self.point(interruption(call))
+        });
+        Report::new(vec![
+            stopped.unwrap_or_else(|| panic!("the function records no step `{name}`")),
+        ])
+    }
+
+    /// Which call of the store records the step `name`.
+    fn call_of<Answer, T, E>(&self, name: &str) -> Option<usize>
+    where
+        F: Fn(InterruptedStore) -> Answer,
+        Answer: Future<Output = Result<T, E>>,
+    {
+        let (faults, clock) = (Faults::new(), Clock::manual());
+        let store = MemoryStore::new().with_clock(clock.clone());
+        let call = (self.function)(faults.wrap(store));
+        _ = Process::start(&clock).run(call, &faults);
+        faults.call_of(name)
     }
 
     fn everywhere<Answer, T, E>(self) -> Report<T>
@@ -213,6 +299,14 @@ impl<F> Interruptions<F> {
         point.effects = (self.effects)() - effects;
         Some(point)
     }
+}
+
+/// Runs `work` on a thread of its own: the caller may be in a runtime, where no other can be started.
+pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let work = scope.spawn(work);
+        work.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 fn debug(error: impl Debug) -> String {

@@ -33,6 +33,9 @@
 //!     .assert_at_most(1);
 //! ```
 //!
+//! [`history`] keeps what an operation has recorded in its steps, and tells whether a new version of it can
+//! go on from there.
+//!
 //! [`faults`] puts a script before a store: fail here, lose this reply, lose the lease there.
 //!
 //! # Your store
@@ -57,6 +60,7 @@ pub mod conformance;
 pub mod equality;
 pub mod faults;
 mod harness;
+pub mod history;
 pub mod interruptions;
 pub mod server;
 

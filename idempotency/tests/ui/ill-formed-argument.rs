@@ -32,6 +32,11 @@ async fn no_scope(engine: &Engine, id: u64) -> Result<u64, Error> {
     Ok(id)
 }
 
+#[idempotent(key = id, completer = "yes")]
+async fn no_flag(engine: &Engine, id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
 fn main() {
     let engine = Engine::new(MemoryStore::new());
     let _ = no_value(&engine, 1);
@@ -40,4 +45,5 @@ fn main() {
     let _ = no_comma(&engine, 1);
     let _ = no_literal(&engine, 1);
     let _ = no_scope(&engine, 1);
+    let _ = no_flag(&engine, 1);
 }

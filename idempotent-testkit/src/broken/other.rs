@@ -134,6 +134,13 @@ pub(super) const DEFECTS: &[Defect] = &[
         }),
     ),
     Defect::new(
+        "lists know no steps",
+        &["lists_are_filtered_by_steps"],
+        Hook::Query(|query| {
+            query.steps = false;
+        }),
+    ),
+    Defect::new(
         "a deletion deletes nothing",
         &["a_deleted_record_is_gone"],
         Hook::DeleteNothing,

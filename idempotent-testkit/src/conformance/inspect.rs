@@ -190,6 +190,43 @@ pub(super) async fn lists_are_filtered_by_scope<H: Harness>(world: &World<H>) {
     assert_eq!(listed(world, Query::all().with_scope("harge")).await, []);
 }
 
+/// By whether an operation has recorded something, and has not finished.
+pub(super) async fn lists_are_filtered_by_steps<H: Harness>(world: &World<H>) {
+    let keys = ["done", "lapsed", "none", "released"].map(key);
+    let mut grants = Vec::new();
+    for key in &keys {
+        let grant = world.grant(key, &request()).await;
+        if *key != keys[2] {
+            world.step(key, &grant, &step("charge", "ch_1")).await;
+        }
+        grants.push(grant);
+    }
+    world.finish(&keys[0], &grants[0], &value("paid")).await;
+    world.free(&keys[3], &grants[3], Ending::Error).await;
+    let expected = [keys[1].clone(), keys[3].clone()];
+    for limit in [1, 100] {
+        let query = Query::all().with_steps().with_limit(limit);
+        assert_eq!(listed(world, query).await, expected);
+    }
+    let released = Query::all().with_steps().with_state(State::Released);
+    assert_eq!(listed(world, released).await, expected[1..]);
+    let page = world
+        .store()
+        .list(&Query::all().with_steps())
+        .await
+        .unwrap();
+    let known = page.entries.iter().map(|entry| entry.record.steps.len());
+    assert!(known.eq([1, 1]), "the steps are in the list");
+    let granted = page
+        .entries
+        .iter()
+        .map(|entry| entry.record.fence.granted_at());
+    assert!(
+        granted.max() <= Some(page.now),
+        "the list says when it was read"
+    );
+}
+
 /// By the age of the attempt that runs, or ran last.
 pub(super) async fn lists_are_filtered_by_age<H: Harness>(world: &World<H>) {
     let (old, new, retried) = (key("old"), key("new"), key("retried"));

@@ -198,6 +198,7 @@ macro_rules! __store_cases {
                 every_live_record_is_listed_once,
                 lists_are_filtered_by_state,
                 lists_are_filtered_by_scope,
+                lists_are_filtered_by_steps,
                 lists_are_filtered_by_age,
                 a_deleted_record_is_gone,
                 a_held_record_is_not_deleted,

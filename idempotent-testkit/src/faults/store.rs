@@ -159,6 +159,7 @@ impl<S: Store> Store for Faulty<S> {
         step: &Step,
         lease: Duration,
     ) -> Result<StepReply, StoreError> {
+        self.faults.note_step(key, grant.fingerprint, step);
         self.call(
             Op::RecordStep,
             key,

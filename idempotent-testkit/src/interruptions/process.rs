@@ -20,7 +20,7 @@ const WAY: Duration = Duration::from_millis(1);
 const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// A process: what runs in it, ends with it.
-pub(super) struct Process {
+pub(crate) struct Process {
     runtime: Runtime,
     clock: Clock,
 }
@@ -35,7 +35,7 @@ pub(super) struct Run<R> {
 
 impl Process {
     /// Starts a process, whose time is the time of `clock`, too.
-    pub(super) fn start(clock: &Clock) -> Self {
+    pub(crate) fn start(clock: &Clock) -> Self {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build();
         let runtime = runtime.expect("the machine has room for a runtime");
@@ -46,7 +46,7 @@ impl Process {
     }
 
     /// Runs `call`, whose store is behind `faults`, to its end.
-    pub(super) fn run<R>(self, call: impl Future<Output = R>, faults: &Faults) -> R {
+    pub(crate) fn run<R>(self, call: impl Future<Output = R>, faults: &Faults) -> R {
         let result = self.runtime.block_on(async {
             let follower = Follower::new(self.clock);
             let follow = Arc::clone(&follower);
