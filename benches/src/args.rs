@@ -29,6 +29,8 @@ pub(crate) enum Section {
     Sqlite,
     /// Rows and record in one transaction, in a file and on a PostgreSQL server of its own.
     Transactions,
+    /// A recorded step, on each store.
+    Steps,
     /// First calls while a million expired records are purged, in a file and on a PostgreSQL server.
     Purge,
     /// What the attribute costs the compiler.

@@ -14,6 +14,7 @@ mod purge;
 mod redis;
 mod rounds;
 mod sqlite;
+mod steps;
 mod table;
 mod transactions;
 
@@ -50,6 +51,7 @@ fn run(args: &Args) -> Result<Table> {
             Section::Redis => redis::measure(args, &progress, &mut table)?,
             Section::Sqlite => sqlite::measure(args, &progress, &mut table)?,
             Section::Transactions => transactions::measure(args, &progress, &mut table)?,
+            Section::Steps => steps::measure(args, &progress, &mut table)?,
             Section::Purge => purge::measure(args, &progress, &mut table)?,
             Section::Expansion => expansion::measure(args, &progress, &mut table)?,
         }

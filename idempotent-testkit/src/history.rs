@@ -38,7 +38,7 @@
 //! assert_eq!(history.diverging(another_order), [1, 2]); // once `charge` is recorded
 //!
 //! // To be kept in a file:
-//! let text = history.to_json();
+//! let text = history.to_json().unwrap();
 //! assert_eq!(History::from_json(&text).unwrap(), history);
 //! ```
 
@@ -122,9 +122,12 @@ impl History {
     }
 
     /// The history as text.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("texts and numbers can be written")
+    ///
+    /// # Errors
+    ///
+    /// None that is known: it has nothing but texts and numbers.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
     }
 
     /// The history that was kept as `text`.

@@ -16,10 +16,11 @@ use crate::transactions::{Driver, Failure, Shop, with_both_drivers};
 struct Sent(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl Sent {
-    async fn drain<S: Outbox>(&self, store: &S, batch: usize) -> Result<Relayed, StoreError>
-    where
-        S: Clone,
-    {
+    async fn drain<S: Clone + Outbox>(
+        &self,
+        store: &S,
+        batch: usize,
+    ) -> Result<Relayed, StoreError> {
         let relay = Relay::new(store.clone(), async |taken: Taken| {
             tokio::task::yield_now().await;
             if taken.message.topic == "fails" && taken.attempt == 1 {

@@ -135,7 +135,11 @@ async fn a_step_whose_commit_was_not_answered_is_looked_up<D: Driver>() {
 }
 
 impl<D: Driver> Shop<D> {
-    async fn create_step(&self, id: &str, then: impl Fn(u32)) -> Result<u32, Failure> {
+    async fn create_step(
+        &self,
+        id: &str,
+        then: impl Fn(u32) + Send + Sync,
+    ) -> Result<u32, Failure> {
         let then = &then;
         let body = async |run: Attempt| {
             let write = |mut tx: Lent<D::Transaction>| async move {
