@@ -93,6 +93,16 @@ impl Ending {
         Self::Stuck,
     ];
 
+    /// Whether the operation itself may be to blame: it returned an error or panicked, or fell silent,
+    /// perhaps because it took its process along.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Error | Self::Expired | Self::Panicked => true,
+            Self::Cancelled | Self::Clean | Self::Healed => false,
+        }
+    }
+
     /// The letter that stores keep.
     #[must_use]
     pub const fn letter(self) -> char {
@@ -148,7 +158,7 @@ pub struct Record {
     pub fence: Fence,
     /// 1 for the first attempt in this record's life; one more for each that may have begun.
     pub attempt: u32,
-    /// How many attempts returned an error that was not recorded.
+    /// How many attempts [failed](Ending::is_failure), since the count last began anew.
     pub failures: u32,
     /// How the attempt before the current one ended. `None` for the first.
     pub previous: Option<Ending>,

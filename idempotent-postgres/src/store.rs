@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idempotent_core::protocol::{
-    Claim, ClaimRequest, Completion, Grant, Holder, Operation, Release, ReleaseMode, Reply,
-    StepReply, Update, apply,
+    Claim, ClaimRequest, Completion, Failures, Grant, Holder, Operation, Release, ReleaseMode,
+    Reply, StepReply, Update, apply,
 };
 use idempotent_core::{Key, Step, Store, StoreError, Watch};
 
@@ -142,11 +142,17 @@ impl PostgresStore {
         release: Release,
     ) -> Result<Update, Error> {
         let ending = release.ending.letter().to_string();
-        let more = [ending.as_str().into(), i64::from(release.failed).into()];
-        if release.mode == ReleaseMode::Free
-            && self.shortcut(Verb::Release, key, *holder, &more).await?
-        {
-            return Ok(Update::Applied);
+        // To begin the count of failures anew is rare enough for the long way.
+        let failures = match release.failures {
+            Failures::Count => Some(1_i64),
+            Failures::Keep => Some(0),
+            _ => None,
+        };
+        if let (ReleaseMode::Free, Some(failures)) = (release.mode, failures) {
+            let more = [ending.as_str().into(), failures.into()];
+            if self.shortcut(Verb::Release, key, *holder, &more).await? {
+                return Ok(Update::Applied);
+            }
         }
         let holder = *holder;
         self.update(key, Operation::Release { holder, release })

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use idempotent_core::protocol::{
-    Completion, Found, Grant, Holder, Release, ReleaseMode, StepReply, Update,
+    Completion, Failures, Found, Grant, Holder, Release, ReleaseMode, StepReply, Update,
 };
 use idempotent_core::{Ending, Key, Owner, Record, Step};
 use redis::aio::ConnectionLike;
@@ -136,7 +136,12 @@ where
             _ => return Err(Error::Unsupported),
         };
         let ending = release.ending.letter().to_string();
-        let failures = if release.failed { b"1" } else { b"0" };
+        let failures = match release.failures {
+            Failures::Count => b"1",
+            Failures::Keep => b"0",
+            Failures::Reset => b"-",
+            _ => return Err(Error::Unsupported),
+        };
         let arguments: [&[u8]; 4] = [&text::holder(holder), mode, ending.as_bytes(), failures];
         let answer = RELEASE
             .ask(&self.connection, &self.redis_key(key), &arguments)

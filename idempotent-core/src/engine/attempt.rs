@@ -153,7 +153,8 @@ impl Attempt {
         self.grant.as_ref()?.previous
     }
 
-    /// How many attempts before returned an error that was not recorded.
+    /// How many attempts before [failed](Ending::is_failure): returned an error that was not recorded,
+    /// panicked, or fell silent.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.grant.as_ref().map_or(0, |grant| grant.failures)

@@ -97,7 +97,9 @@ pub(crate) fn claim(slot: &mut Option<Record>, request: &ClaimRequest, now: Time
             record.expires_at = now.plus(record.keep);
             return Claim::InDoubt(Doubt::of(record));
         }
-        record.ending = record.ending.or(Some(Ending::Expired));
+        let ending = record.ending.unwrap_or(Ending::Expired);
+        record.ending = Some(ending);
+        record.failures = record.failures.saturating_add(ending.is_failure().into());
     }
     take_over(record, request, now);
     Claim::Granted(Grant::of(record, request))
@@ -200,7 +202,7 @@ pub(crate) fn release(
     };
     record.state = state;
     record.ending = Some(how.ending);
-    record.failures = record.failures.saturating_add(u32::from(how.failed));
+    record.failures = how.failures.of(record.failures);
     record.waiter = false;
     record.expires_at = now.plus(record.keep);
     Update::Applied

@@ -85,7 +85,7 @@ pub struct Grant {
     pub fence: Fence,
     /// 1 if nothing has run before in this record's life.
     pub attempt: u32,
-    /// How many attempts before returned an error that was not recorded.
+    /// How many attempts before [failed](Ending::is_failure).
     pub failures: u32,
     /// How the attempt before ended. `None` for the first.
     pub previous: Option<Ending>,
@@ -352,18 +352,51 @@ pub struct Release {
     pub ending: Ending,
     /// What becomes of the record.
     pub mode: ReleaseMode,
-    /// Whether to count a failure of the operation.
-    pub failed: bool,
+    /// What becomes of the count of failures. A [note](ReleaseMode::Note) leaves it alone: the takeover
+    /// that follows it counts.
+    pub failures: Failures,
 }
 
 impl Release {
-    /// The end of an attempt for `ending`'s reason. An error counts as a failure.
+    /// The end of an attempt for `ending`'s reason, which counts if it [is a failure](Ending::is_failure).
     #[must_use]
     pub const fn new(ending: Ending, mode: ReleaseMode) -> Self {
+        let failures = if ending.is_failure() {
+            Failures::Count
+        } else {
+            Failures::Keep
+        };
         Self {
             ending,
             mode,
-            failed: matches!(ending, Ending::Error),
+            failures,
+        }
+    }
+}
+
+/// What becomes of the count of failures when an attempt ends.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Failures {
+    /// There is one more.
+    Count,
+    /// It stays as it is.
+    Keep,
+    /// It begins anew at 0.
+    Reset,
+}
+
+impl Failures {
+    /// All of them, in alphabetical order.
+    pub const ALL: [Self; 3] = [Self::Count, Self::Keep, Self::Reset];
+
+    /// What it makes of a count of `failures`.
+    #[must_use]
+    pub const fn of(self, failures: u32) -> u32 {
+        match self {
+            Self::Count => failures.saturating_add(1),
+            Self::Keep => failures,
+            Self::Reset => 0,
         }
     }
 }

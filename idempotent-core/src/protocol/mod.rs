@@ -23,6 +23,6 @@ mod tests;
 pub use self::apply::apply;
 pub(crate) use self::apply::{claim, complete, record_step, release, renew};
 pub use self::message::{
-    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Holder, Operation, Recorded, Release,
-    ReleaseMode, Reply, StepReply, Update,
+    Claim, ClaimRequest, Completion, Doubt, Failures, Found, Grant, Holder, Operation, Recorded,
+    Release, ReleaseMode, Reply, StepReply, Update,
 };

@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use self::rules::judge;
 use super::{
-    Claim, ClaimRequest, Completion, Grant, Operation, Release, ReleaseMode, Reply, Update, apply,
+    Claim, ClaimRequest, Completion, Failures, Grant, Operation, Release, ReleaseMode, Reply,
+    Update, apply,
 };
 use crate::clock::Timestamp;
 use crate::codec::CodecId;
@@ -156,7 +157,7 @@ impl Key {
             },
             4 => {
                 let mut release = Release::new(choices.of(&Ending::ALL), choices.of(&MODES));
-                release.failed = choices.one_in(2);
+                release.failures = choices.of(&Failures::ALL);
                 let mut holder = self.grant(choices)?.holder();
                 holder.fence = holder.fence.filter(|_| !choices.one_in(4));
                 Operation::Release { holder, release }

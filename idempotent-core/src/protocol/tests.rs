@@ -17,8 +17,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{
-    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Operation, Release, ReleaseMode, Reply,
-    StepReply, Update, apply,
+    Claim, ClaimRequest, Completion, Doubt, Failures, Found, Grant, Operation, Release,
+    ReleaseMode, Reply, StepReply, Update, apply,
 };
 use crate::clock::Timestamp;
 use crate::codec::CodecId;

@@ -73,6 +73,10 @@ if state == 'P' then
     return 'I' .. is
   end
   if ending == '-' then ending = 'x' end
+  -- An error, a silence or a panic: a failure.
+  if string.find('exp', ending, 1, true) then
+    failures = string.format('%.0f', math.min(failures + 1, 4294967295))
+  end
 end
 
 if not clean then

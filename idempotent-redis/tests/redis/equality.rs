@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotent_core::protocol::{
-    Claim, ClaimRequest, Completion, Grant, Operation, Release, ReleaseMode, Reply, apply,
+    Claim, ClaimRequest, Completion, Failures, Grant, Operation, Release, ReleaseMode, Reply, apply,
 };
 use idempotent_core::{
     CodecId, Ending, Fence, Fingerprint, Inspect, Key, Owner, Payload, Record, State, Step, Store,
@@ -62,7 +62,7 @@ enum Action {
         with_fence: bool,
         ending: usize,
         mode: usize,
-        failed: bool,
+        failures: usize,
     },
     Renew {
         grant: Pick,
@@ -110,9 +110,9 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (grant(), 0..4_usize, 0..4_usize, select(&LEASES[..])).prop_map(
             |(grant, name, value, lease)| Action::RecordStep { grant, name, value, lease },
         ),
-        4 => (grant(), prop::bool::weighted(0.8), 0..6_usize, 0..3_usize, any::<bool>()).prop_map(
-            |(grant, with_fence, ending, mode, failed)| {
-                Action::Release { grant, with_fence, ending, mode, failed }
+        4 => (grant(), prop::bool::weighted(0.8), 0..6_usize, 0..3_usize, 0..3_usize).prop_map(
+            |(grant, with_fence, ending, mode, failures)| {
+                Action::Release { grant, with_fence, ending, mode, failures }
             },
         ),
         2 => (grant(), select(&LEASES[..])).prop_map(|(grant, lease)| Action::Renew { grant, lease }),
@@ -375,14 +375,14 @@ fn operation(action: &Action, grant: &Grant) -> Operation {
             with_fence,
             ending,
             mode,
-            failed,
+            failures,
             ..
         } => {
             let mut holder = grant.holder();
             holder.fence = holder.fence.filter(|_| with_fence);
             let mode = [ReleaseMode::Free, ReleaseMode::Hold, ReleaseMode::Note][mode];
             let mut release = Release::new(Ending::ALL[ending], mode);
-            release.failed = failed;
+            release.failures = Failures::ALL[failures];
             Operation::Release { holder, release }
         }
         Action::Renew { lease, .. } => Operation::Renew {

@@ -1,6 +1,8 @@
 //! What goes wrong with releases and steps.
 
-use idempotent_core::protocol::{Grant, Operation, ReleaseMode, Reply, StepReply, Update};
+use idempotent_core::protocol::{
+    Failures, Grant, Operation, ReleaseMode, Reply, StepReply, Update,
+};
 use idempotent_core::{Ending, Record, State};
 
 use super::Defect;
@@ -108,12 +110,23 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect::before(
         "every release is a failure",
         &[
-            "only_errors_count_as_failures",
+            "only_failures_are_counted",
             "attempts_and_failures_are_counted_apart",
         ],
         |before| {
             if let Operation::Release { release, .. } = before.operation {
-                release.failed = true;
+                release.failures = Failures::Count;
+            }
+        },
+    ),
+    Defect::before(
+        "the count of failures never begins anew",
+        &["a_release_says_what_becomes_of_the_count_of_failures"],
+        |before| {
+            if let Operation::Release { release, .. } = before.operation
+                && release.failures == Failures::Reset
+            {
+                release.failures = Failures::Keep;
             }
         },
     ),

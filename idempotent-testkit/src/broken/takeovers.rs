@@ -21,6 +21,19 @@ pub(super) const DEFECTS: &[Defect] = &[
             }
         },
     ),
+    Defect::after(
+        "a silent attempt is no failure",
+        &[
+            "an_expired_lease_is_taken_over_as_the_next_attempt",
+            "a_note_is_handed_over",
+        ],
+        |after| {
+            let failures = after.before.map(|record| record.failures);
+            if let (Some(failures), Some((record, grant))) = (failures, after.granted()) {
+                (record.failures, grant.failures) = (failures, failures);
+            }
+        },
+    ),
     Defect::before(
         "the lease is the record's expiry",
         &[

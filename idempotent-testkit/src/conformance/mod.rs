@@ -140,7 +140,8 @@ macro_rules! __store_cases {
             release: [
                 a_release_leaves_a_tombstone,
                 a_repeated_release_is_told_so,
-                only_errors_count_as_failures,
+                only_failures_are_counted,
+                a_release_says_what_becomes_of_the_count_of_failures,
                 a_late_owner_cannot_release,
                 a_release_shows_owner_and_fence,
                 a_result_is_not_released,

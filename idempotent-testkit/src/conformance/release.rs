@@ -1,5 +1,5 @@
-use idempotent_core::protocol::{Claim, Holder, ReleaseMode, Update};
-use idempotent_core::{Ending, State};
+use idempotent_core::protocol::{Claim, Failures, Holder, Release, ReleaseMode, Update};
+use idempotent_core::{Ending, State, Store as _};
 
 use super::prelude::*;
 
@@ -44,8 +44,8 @@ pub(super) async fn a_repeated_release_is_told_so<H: Harness>(world: &World<H>) 
     }
 }
 
-/// Only an error is a failure of the operation.
-pub(super) async fn only_errors_count_as_failures<H: Harness>(world: &World<H>) {
+/// Not every end is a failure of the operation.
+pub(super) async fn only_failures_are_counted<H: Harness>(world: &World<H>) {
     for ending in Ending::ALL {
         let key = key(&format!("{ending:?}"));
         let grant = world.grant(&key, &request()).await;
@@ -54,8 +54,31 @@ pub(super) async fn only_errors_count_as_failures<H: Harness>(world: &World<H>) 
         assert_eq!(record.ending, Some(ending));
         assert_eq!(
             record.failures,
-            u32::from(ending == Ending::Error),
+            u32::from(ending.is_failure()),
             "{ending:?}"
+        );
+    }
+}
+
+/// A release may leave the count alone, or begin it anew.
+pub(super) async fn a_release_says_what_becomes_of_the_count_of_failures<H: Harness>(
+    world: &World<H>,
+) {
+    for failures in Failures::ALL {
+        let key = key(&format!("{failures:?}"));
+        for _ in 0..2 {
+            let grant = world.grant(&key, &request()).await;
+            world.free(&key, &grant, Ending::Error).await;
+        }
+        let grant = world.grant(&key, &request()).await;
+        let mut release = Release::new(Ending::Error, ReleaseMode::Free);
+        release.failures = failures;
+        let update = world.store().release(&key, &grant.holder(), release).await;
+        assert_eq!(update.unwrap(), Update::Applied);
+        assert_eq!(
+            world.record(&key).await.failures,
+            failures.of(2),
+            "{failures:?}"
         );
     }
 }

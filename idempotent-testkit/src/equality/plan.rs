@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use idempotent_core::Ending;
-use idempotent_core::protocol::ReleaseMode;
+use idempotent_core::protocol::{Failures, ReleaseMode};
 
 /// How many calls take part in a sequence.
 const CALLS: usize = 4;
@@ -50,6 +50,7 @@ pub(super) enum Action {
         with_fence: bool,
         ending: Ending,
         mode: ReleaseMode,
+        failures: Failures,
     },
     Renew {
         by: Pick,
@@ -188,6 +189,7 @@ impl Random {
                     ReleaseMode::Hold,
                     ReleaseMode::Note,
                 ]),
+                failures: self.of(&Failures::ALL),
             },
             11 => Action::Renew {
                 by: self.pick(),

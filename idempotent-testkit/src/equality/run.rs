@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idempotent_core::protocol::{
-    Claim, ClaimRequest, Grant, Holder, Operation, Release, Reply, apply,
+    Claim, ClaimRequest, Grant, Holder, Operation, Release, Reply, Update, apply,
 };
 use idempotent_core::{Deletion, Fence, Inspect, Key, Owner, Record, Step, Timestamp};
 
@@ -147,6 +147,7 @@ impl<'a, H: Harness> Sequence<'a, H> {
                 with_fence,
                 ending,
                 mode,
+                failures,
             } => {
                 let grant = self.pick(*by);
                 let fence = with_fence.then_some(grant.fence);
@@ -154,10 +155,9 @@ impl<'a, H: Harness> Sequence<'a, H> {
                     owner: grant.owner,
                     fence,
                 };
-                Operation::Release {
-                    holder,
-                    release: Release::new(*ending, *mode),
-                }
+                let mut release = Release::new(*ending, *mode);
+                release.failures = *failures;
+                Operation::Release { holder, release }
             }
             Action::Renew { by, lease } => Operation::Renew {
                 grant: self.pick(*by),
@@ -187,8 +187,14 @@ impl<'a, H: Harness> Sequence<'a, H> {
             Outcome { reply, record }
         })
         .await?;
-        if let Reply::Claim(Claim::Granted(grant)) = &reply {
-            self.remember(grant)?;
+        match (operation, &reply) {
+            (_, Reply::Claim(Claim::Granted(grant))) => self.remember(grant)?,
+            // With a forged fence, too, it is in force from now on.
+            (
+                Operation::Complete { grant, .. } | Operation::Renew { grant, .. },
+                Reply::Update(Update::Healed),
+            ) => self.grants.push(grant.clone()),
+            _ => {}
         }
         Ok(name(&reply))
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use idempotency::protocol::{
-    Claim, ClaimRequest, Completion, Doubt, Found, Grant, Holder, Operation, Recorded, Release,
-    ReleaseMode, Reply, StepReply, Update,
+    Claim, ClaimRequest, Completion, Doubt, Failures, Found, Grant, Holder, Operation, Recorded,
+    Release, ReleaseMode, Reply, StepReply, Update,
 };
 use idempotency::{
     CodecId, Ending, Fence, Fingerprint, Owner, Payload, Record, State, Step, Timestamp,
@@ -81,7 +81,7 @@ enum Asked {
         fence: Option<u64>,
         ending: char,
         mode: Mode,
-        failed: bool,
+        failures: Count,
     },
     Renew {
         grant: Granted,
@@ -94,6 +94,14 @@ enum Mode {
     Free,
     Hold,
     Note,
+}
+
+/// What becomes of the count of failures.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+enum Count {
+    Keep,
+    More,
+    Reset,
 }
 
 /// A grant, as the record that it was read from.
@@ -193,7 +201,12 @@ impl Request {
                 ReleaseMode::Note => Mode::Note,
                 mode => anyhow::bail!("{mode:?} is unknown here"),
             },
-            failed: release.failed,
+            failures: match release.failures {
+                Failures::Count => Count::More,
+                Failures::Keep => Count::Keep,
+                Failures::Reset => Count::Reset,
+                failures => anyhow::bail!("{failures:?} is unknown here"),
+            },
         };
         Ok(Self { key, what })
     }
@@ -244,7 +257,7 @@ impl Request {
                 fence,
                 ending,
                 mode,
-                failed,
+                failures,
             } => {
                 let mode = match mode {
                     Mode::Free => ReleaseMode::Free,
@@ -252,7 +265,11 @@ impl Request {
                     Mode::Note => ReleaseMode::Note,
                 };
                 let mut release = Release::new(to_ending(*ending)?, mode);
-                release.failed = *failed;
+                release.failures = match failures {
+                    Count::Keep => Failures::Keep,
+                    Count::More => Failures::Count,
+                    Count::Reset => Failures::Reset,
+                };
                 let holder = Holder {
                     owner: owner.parse()?,
                     fence: fence.map(Fence::from_u64),

@@ -159,6 +159,13 @@ impl<'a> Change<'a> {
         let attempt = before.attempt.saturating_add(u32::from(!clean));
         assert_eq!(after.attempt, attempt);
         assert!(after.fingerprint == before.fingerprint || clean && before.attempt == 1);
+        let silent = before.state == State::InProgress;
+        let failed = silent && before.ending.unwrap_or(Ending::Expired).is_failure();
+        assert_eq!(
+            after.failures,
+            before.failures.saturating_add(failed.into()),
+            "a failed attempt counts once"
+        );
         match before.state {
             State::InProgress => assert!(!before.at_most_once && !request.at_most_once),
             state => assert_eq!(state, State::Released),
@@ -236,6 +243,13 @@ impl<'a> Change<'a> {
                 );
                 let after = self.after();
                 assert_eq!(after.ending, Some(release.ending));
+                let failures = match release.mode {
+                    ReleaseMode::Free | ReleaseMode::Hold => {
+                        release.failures.of(self.before().failures)
+                    }
+                    ReleaseMode::Note => self.before().failures,
+                };
+                assert_eq!(after.failures, failures);
                 assert_eq!(after.steps, self.before().steps);
                 assert_eq!(
                     after.state,

@@ -39,26 +39,41 @@ fn a_tombstone_is_kept_from_its_release() {
     assert_eq!(slot.grant(&request(2)).attempt, 1);
 }
 
-/// Only errors are failures, unless the caller says otherwise.
+/// A failure counts as one, unless the caller says otherwise.
 #[test]
-fn an_error_counts_as_a_failure() {
+fn a_failure_is_counted() {
     for ending in Ending::ALL {
         let (mut slot, grant) = Slot::granted(&request(1));
         slot.release(&grant, ending, ReleaseMode::Free);
-        let failures = u32::from(ending == Ending::Error);
+        let failures = match ending {
+            Ending::Error | Ending::Expired | Ending::Panicked => 1,
+            Ending::Cancelled | Ending::Clean | Ending::Healed => 0,
+        };
         assert_eq!(slot.record().failures, failures, "{ending:?}");
     }
+}
 
-    let (mut slot, grant) = Slot::granted(&request(1));
-    let release = Release {
-        failed: false,
-        ..Release::new(Ending::Error, ReleaseMode::Free)
-    };
-    slot.update(&Operation::Release {
-        holder: grant.holder(),
-        release,
-    });
-    assert_eq!(slot.record().failures, 0);
+/// A release may leave the count alone, or begin it anew.
+#[test]
+fn a_release_says_what_becomes_of_the_count_of_failures() {
+    for (failures, count) in [
+        (Failures::Count, 3),
+        (Failures::Keep, 2),
+        (Failures::Reset, 0),
+    ] {
+        let (mut slot, mut grant) = Slot::granted(&request(1));
+        for again in 2..4 {
+            slot.release(&grant, Ending::Error, ReleaseMode::Free);
+            grant = slot.grant(&request(again));
+        }
+        let release = Release {
+            failures,
+            ..Release::new(Ending::Error, ReleaseMode::Free)
+        };
+        let holder = grant.holder();
+        slot.update(&Operation::Release { holder, release });
+        assert_eq!(slot.record().failures, count, "{failures:?}");
+    }
 }
 
 #[test]
