@@ -10,6 +10,7 @@ pub use crate::engine::{
     Start, Verdict, caught,
 };
 use crate::engine::{Engine, NoKey};
+pub use crate::error::Unencodable;
 pub use crate::key::KeyTemplate;
 
 /// The engine of a call, if there is one.

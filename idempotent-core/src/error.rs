@@ -201,6 +201,13 @@ impl Error {
     }
 }
 
+/// Why a transaction was rolled back whose operation had succeeded: its result would not be recorded
+/// next time either. Only the consumer of messages has to tell this from other errors of a backend.
+#[derive(Debug, thiserror::Error)]
+#[doc(hidden)]
+#[error("the result cannot be recorded: {0}")]
+pub struct Unencodable(pub(crate) BoxError);
+
 /// A result that exists, but was not recorded.
 ///
 /// `Debug` does not print it.

@@ -188,10 +188,10 @@ pub use self::clock::{Clock, Timestamp};
 pub use self::codec::{Codec, CodecId, Json};
 pub use self::completer::{Completer, Pass};
 pub use self::engine::{
-    Attempt, CleanErrors, Determinism, Engine, EngineBuilder, ErrorPolicy, Event, EventKind, Lent,
-    NoKey, Observer, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic, OnStoreFailure,
-    OnUnrecorded, Operation, RecordErrors, RerunErrors, StepError, StepKey, StepMismatch,
-    UnrecordedErrors, Verdict,
+    Attempt, CleanErrors, CountErrors, Determinism, Engine, EngineBuilder, ErrorPolicy, Event,
+    EventKind, Lent, NoKey, Observer, OnAbandoned, OnCancel, OnConflict, OnError, OnPanic,
+    OnStoreFailure, OnUnrecorded, Operation, RecordErrors, RerunErrors, StepError, StepKey,
+    StepMismatch, UnrecordedErrors, Verdict,
 };
 pub use self::error::{BoxError, Error, StoreError, UnrecordedValue};
 pub use self::fingerprint::{

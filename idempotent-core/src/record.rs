@@ -99,7 +99,7 @@ impl Ending {
     pub const fn is_failure(self) -> bool {
         match self {
             Self::Error | Self::Expired | Self::Panicked => true,
-            Self::Cancelled | Self::Clean | Self::Healed => false,
+            Self::Cancelled | Self::Clean | Self::Healed | Self::Stuck => false,
         }
     }
 

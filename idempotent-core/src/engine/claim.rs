@@ -15,7 +15,7 @@ use super::policy::Policy;
 use super::running::Held;
 use super::{Engine, EventKind, Mode, OnAbandoned, OnConflict, OnStoreFailure, Shared, Verdict};
 use crate::codec::CodecId;
-use crate::error::{BoxError, Error, StoreError};
+use crate::error::{BoxError, Error, StoreError, Unencodable};
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::Owner;
@@ -352,12 +352,12 @@ impl Call {
     }
 
     /// Encodes a result that is to be kept as a whole.
-    pub(crate) fn encode_whole<T: Serialize>(&self, value: &T) -> Result<Payload, BoxError> {
-        let payload = self.encode_any(value)?;
+    pub(crate) fn encode_whole<T: Serialize>(&self, value: &T) -> Result<Payload, Unencodable> {
+        let payload = self.encode_any(value).map_err(Unencodable)?;
         let (size, limit) = (payload.bytes.len(), self.policy.max_result);
         if size > limit {
             let reason = format!("the result has {size} bytes, and `max_result` allows {limit}");
-            return Err(reason.into());
+            return Err(Unencodable(reason.into()));
         }
         Ok(payload)
     }

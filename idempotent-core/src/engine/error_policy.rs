@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use super::OnError;
 use crate::codec::{Codecs, DecodeError};
 use crate::error::{BoxError, Error};
+use crate::protocol::Failures;
 use crate::record::Payload;
 
 /// What becomes of the errors of type `E` that an operation returns.
@@ -32,6 +33,12 @@ pub trait ErrorPolicy<E>: sealed::Sealed + Send + Sync {
     #[doc(hidden)]
     fn reruns(&self, _error: &E) -> bool {
         false
+    }
+
+    /// What becomes of the count of failures if `error` is not recorded.
+    #[doc(hidden)]
+    fn failures(&self, _error: &E) -> Failures {
+        Failures::Count
     }
 
     /// Encodes `error`.
@@ -63,6 +70,12 @@ pub struct RerunErrors<P, E> {
     pub(super) is_given_up: fn(&E) -> bool,
 }
 
+/// A function says what each error does to the count of failures.
+pub struct CountErrors<P, E> {
+    pub(super) policy: P,
+    pub(super) count: fn(&E) -> Failures,
+}
+
 /// Some errors say that the operation has done nothing.
 pub struct CleanErrors<P, E> {
     pub(super) policy: P,
@@ -74,6 +87,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::UnrecordedErrors {}
     impl<E> Sealed for super::RecordErrors<E> {}
+    impl<P, E> Sealed for super::CountErrors<P, E> {}
     impl<P, E> Sealed for super::RerunErrors<P, E> {}
     impl<P, E> Sealed for super::CleanErrors<P, E> {}
 }
@@ -130,6 +144,10 @@ impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for RerunErrors<P, E> {
         (self.is_given_up)(error)
     }
 
+    fn failures(&self, error: &E) -> Failures {
+        self.policy.failures(error)
+    }
+
     fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
         P::encode(codecs, error)
     }
@@ -153,12 +171,49 @@ impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for CleanErrors<P, E> {
         self.policy.reruns(error)
     }
 
+    fn failures(&self, error: &E) -> Failures {
+        self.policy.failures(error)
+    }
+
     fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
         P::encode(codecs, error)
     }
 
     fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
         P::decode(codecs, payload)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<P: ErrorPolicy<E>, E> ErrorPolicy<E> for CountErrors<P, E> {
+    fn decide(&self, error: &E) -> OnError {
+        self.policy.decide(error)
+    }
+
+    fn is_clean(&self, error: &E) -> bool {
+        self.policy.is_clean(error)
+    }
+
+    fn reruns(&self, error: &E) -> bool {
+        self.policy.reruns(error)
+    }
+
+    fn failures(&self, error: &E) -> Failures {
+        (self.count)(error)
+    }
+
+    fn encode(codecs: &AllCodecs<'_>, error: &E) -> Result<Payload, BoxError> {
+        P::encode(codecs, error)
+    }
+
+    fn decode(codecs: &AllCodecs<'_>, payload: &Payload) -> Result<E, Error> {
+        P::decode(codecs, payload)
+    }
+}
+
+impl<P: fmt::Debug, E> fmt::Debug for CountErrors<P, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CountErrors").field(&self.policy).finish()
     }
 }
 

@@ -241,7 +241,7 @@ impl Events {
         }
     }
 
-    fn name(&self, key: &Key) -> String {
+    pub(crate) fn name(&self, key: &Key) -> String {
         let Some(secret) = &self.secret else {
             return key.as_str().to_owned();
         };

@@ -30,7 +30,7 @@ pub use self::attempt::Attempt;
 pub use self::caught::caught;
 use self::detach::Background;
 pub use self::error_policy::{
-    AllCodecs, CleanErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors,
+    AllCodecs, CleanErrors, CountErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors,
 };
 pub(crate) use self::events::Events;
 pub use self::events::{Event, EventKind, Observer};
@@ -190,6 +190,13 @@ impl Engine {
         let Payload { codec, bytes } = payload;
         let decoded = self.shared.codecs.decode(*codec, bytes);
         decoded.map_err(DecodeError::into_error)
+    }
+
+    /// What stands for `key` in this engine's events.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn name_of(&self, key: &Key) -> String {
+        self.shared.events.name(key)
     }
 
     /// Makes this the engine of all operations that name none. Only an application may do this, at

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::claim::{Call, Claimed};
-use super::error_policy::{CleanErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors};
+use super::error_policy::{
+    CleanErrors, CountErrors, ErrorPolicy, RecordErrors, RerunErrors, UnrecordedErrors,
+};
 use super::policy::Policy;
 use super::running::Running;
 use super::{
@@ -19,6 +21,7 @@ use crate::error::{BoxError, Error};
 use crate::fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError};
 use crate::key::{IntoKey, Key, KeyError};
 use crate::outcome::{Recordable, Reply};
+use crate::protocol::Failures;
 use crate::record::{Ending, Payload};
 
 /// The fingerprint of a call whose arguments are not compared.
@@ -235,6 +238,12 @@ impl<P> Operation<P> {
             policy,
             is_given_up,
         })
+    }
+
+    /// Lets `count` say what each error that is not recorded does to the record's count of
+    /// [failures](Attempt::failures). Without, each counts as one.
+    pub fn count_failures<E>(self, count: fn(&E) -> Failures) -> Operation<CountErrors<P, E>> {
+        self.map_errors(|policy| CountErrors { policy, count })
     }
 
     fn map_errors<Q>(self, errors: impl FnOnce(P) -> Q) -> Operation<Q> {

@@ -20,7 +20,7 @@ use super::steps::Returned;
 use super::{Attempt, EventKind, OnCancel, OnError, OnPanic, OnUnrecorded, Start};
 use crate::error::{Error, StoreError, UnrecordedValue};
 use crate::outcome::{Provenance, Recordable, Reply};
-use crate::protocol::{Completion, Grant, Release, ReleaseMode, Update};
+use crate::protocol::{Completion, Failures, Grant, Release, ReleaseMode, Update};
 use crate::record::{Ending, Payload};
 use crate::sync::time::{Instant, sleep_until, timeout_at};
 
@@ -246,12 +246,12 @@ pub(crate) fn end_of<E, P: ErrorPolicy<E>>(call: &Call, errors: &P, error: &E) -
     match errors.decide(error) {
         _ if errors.is_clean(error) => ErrorEnd::Clean,
         OnError::Hold => ErrorEnd::Hold,
-        OnError::Release => ErrorEnd::Release,
+        OnError::Release => ErrorEnd::Release(errors.failures(error)),
         OnError::Record => match P::encode(&AllCodecs(&call.shared().codecs), error) {
             Ok(payload) => ErrorEnd::Record(payload),
             Err(reason) => {
                 call.emit(EventKind::Unrecorded, &reason);
-                ErrorEnd::Release
+                ErrorEnd::Release(errors.failures(error))
             }
         },
     }
@@ -272,7 +272,7 @@ pub(crate) enum ErrorEnd {
     Clean,
     Hold,
     Record(Payload),
-    Release,
+    Release(Failures),
     /// It cannot go on. If it `parks`, somebody has to look at it first.
     Stuck {
         parks: bool,

@@ -59,7 +59,10 @@ impl Held {
         let release = match end {
             ErrorEnd::Clean => Release::new(Ending::Clean, ReleaseMode::Free),
             ErrorEnd::Hold => Release::new(Ending::Error, ReleaseMode::Hold),
-            ErrorEnd::Release => Release::new(Ending::Error, ReleaseMode::Free),
+            ErrorEnd::Release(failures) => Release {
+                failures,
+                ..Release::new(Ending::Error, ReleaseMode::Free)
+            },
             ErrorEnd::Stuck { parks: false } => Release::new(Ending::Stuck, ReleaseMode::Free),
             ErrorEnd::Stuck { parks: true } => Release::new(Ending::Stuck, ReleaseMode::Hold),
             ErrorEnd::Superseded => {

@@ -1,9 +1,11 @@
 //! What becomes of a record whose operation returns an error.
 
+use idempotent_core::protocol::Failures;
 use idempotent_core::{Error, OnError, State};
+use idempotent_testkit::faults::Op;
 use serde::{Deserialize, Serialize};
 
-use crate::world::World;
+use crate::world::{LEASE, MOMENT, World};
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 enum Declined {
@@ -104,4 +106,42 @@ async fn an_error_recorded_by_another_version_is_not_taken_for_a_value() {
     assert!(world.operation().record_errors().run(body).await.is_err());
     assert!(matches!(world.call().await, Err(Error::Incompatible(_))));
     assert_eq!(world.effects.count(), 0);
+}
+
+#[tokio::test]
+async fn a_function_says_what_each_error_does_to_the_count_of_failures() {
+    let world = World::new();
+    let count = |error: &Declined| match error {
+        Declined::ForGood(_) => Failures::Reset,
+        Declined::Unclear => Failures::Keep,
+        Declined::ForNow | Declined::Idempotency(_) => Failures::Count,
+    };
+    let fail = async |error: Declined| {
+        let operation = world.operation().count_failures(count);
+        let failed = operation.run(async { Err::<(), _>(error) }).await;
+        assert!(failed.is_err());
+        world.record().await.unwrap().failures
+    };
+    assert_eq!(fail(Declined::ForNow).await, 1);
+    assert_eq!(fail(Declined::Unclear).await, 1);
+    assert_eq!(fail(Declined::ForNow).await, 2);
+    assert_eq!(fail(Declined::ForGood("no".to_owned())).await, 0);
+}
+
+/// What takes its process along is told from what is unlucky by how often it has done so.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_falls_silent_has_failed() {
+    let world = World::new();
+    let silent = world.operation().run(async {
+        std::future::pending::<()>().await;
+        Ok::<_, Error>(())
+    });
+    // Not even the end of the future is told to the store, as if the process had died.
+    world.faults.on(Op::Release).fail();
+    drop(tokio::time::timeout(MOMENT, silent).await);
+    tokio::time::sleep(LEASE * 2).await;
+    let failures = world
+        .operation()
+        .run_with(async |attempt| Ok::<_, Error>(attempt.failures()));
+    assert_eq!(failures.await.unwrap(), 1);
 }

@@ -5,6 +5,7 @@ use super::{Log, StepError};
 use crate::engine::EventKind;
 use crate::engine::running::{ErrorEnd, Held};
 use crate::error::Error;
+use crate::protocol::Failures;
 use crate::record::Payload;
 use crate::sync::{MutexGuard, lock};
 
@@ -55,12 +56,12 @@ impl Held {
             (Some(Stop::Diverged(mismatch)), _) => self.stuck(mismatch),
             (Some(Stop::LeaseLost), _) => ErrorEnd::Superseded,
             // It is this attempt's failure, and not the operation's.
-            (_, ErrorEnd::Record(_)) if log.has_refused() => ErrorEnd::Release,
+            (_, ErrorEnd::Record(_)) if log.has_refused() => ErrorEnd::Release(Failures::Count),
             (_, ErrorEnd::Record(payload)) => match log.check_end(&self.call.rules()) {
                 Ok(()) => ErrorEnd::Record(payload),
                 Err(mismatch) => self.stuck(&mismatch),
             },
-            (_, ErrorEnd::Clean) if log.has_steps() => ErrorEnd::Release,
+            (_, ErrorEnd::Clean) if log.has_steps() => ErrorEnd::Release(Failures::Count),
             (_, end) => end,
         };
         log.stop(Stop::Ended);

@@ -253,7 +253,7 @@ impl Attempt {
             .encode_whole(value)
             .map_err(|reason| Error::RolledBack {
                 store: call.shared().store.name(),
-                source: StoreError::Backend(reason),
+                source: StoreError::Backend(reason.into()),
             })?;
         Ok(Completion::value(payload, call.policy.ttl))
     }

@@ -129,7 +129,7 @@ where
             Err(reason) => {
                 store.rollback(transaction).await;
                 call.emit(EventKind::Unrecorded, &reason);
-                let source = StoreError::Backend(reason);
+                let source = StoreError::Backend(reason.into());
                 let store = store.name();
                 return Ended::RolledBack(Error::RolledBack { store, source });
             }

@@ -10,7 +10,7 @@ use crate::engine::caught::{Panic, caught};
 use crate::engine::claim::Call;
 use crate::engine::near_cache::Nearby;
 use crate::engine::{Attempt, ErrorPolicy, EventKind, Mode, Operation};
-use crate::error::{BoxError, Error, StoreError};
+use crate::error::{Error, StoreError, Unencodable};
 use crate::outcome::{Provenance, Recordable, Reply};
 use crate::protocol::{Completion, Grant, Recorded, Update};
 use crate::record::Payload;
@@ -203,12 +203,12 @@ impl<S> Within<'_, S> {
         &self,
         connection: &mut C,
         grant: &Grant,
-        payload: Result<Payload, BoxError>,
+        payload: Result<Payload, Unencodable>,
     ) -> Result<(), StoreError>
     where
         S: RecordsIn<C>,
     {
-        let payload = payload.map_err(StoreError::Backend)?;
+        let payload = payload.map_err(|reason| StoreError::Backend(reason.into()))?;
         let completion = Completion::value(payload, self.call.policy.ttl);
         self.complete(connection, grant, &completion).await?;
         self.store.release(connection).await
