@@ -86,6 +86,7 @@
 //! | feature | default | what for |
 //! | --- | --- | --- |
 //! | `axum` | | an extractor for axum, and the paths that its routers match |
+//! | `consumer` | | consumers of messages from a queue: the module [`consumer`] |
 //! | `deadpool` | | transactions of `tokio-postgres` on the PostgreSQL store, from a pool of `deadpool-postgres` |
 //! | `http` | | the `Idempotency-Key` header, as a tower layer: the module [`http`] |
 //! | `http-client` | | retries on the client's side, with a key for each request |
@@ -104,6 +105,9 @@ pub mod steps {}
 #[doc = include_str!("transactions.md")]
 pub mod transactions {}
 
+#[cfg(feature = "consumer")]
+#[doc(inline)]
+pub use idempotent_consumer as consumer;
 #[doc(inline)]
 pub use idempotent_core::*;
 #[cfg(feature = "http")]
