@@ -63,7 +63,7 @@
 //! [`Attempt::key_for`] gives a stable one; or an effect in the store's own database, in the same
 //! [transaction](transactions).
 //!
-//! A long operation records its [steps](steps), and goes on after a crash from the last of them.
+//! A long operation records its [steps], and goes on after a crash from the last of them.
 //!
 //! An `Err` is not recorded unless [`on_error`](macro@idempotent#arguments) says so: a retry runs
 //! again.

@@ -47,7 +47,7 @@ fn a_failure_is_counted() {
         slot.release(&grant, ending, ReleaseMode::Free);
         let failures = match ending {
             Ending::Error | Ending::Expired | Ending::Panicked => 1,
-            Ending::Cancelled | Ending::Clean | Ending::Healed => 0,
+            Ending::Cancelled | Ending::Clean | Ending::Healed | Ending::Stuck => 0,
         };
         assert_eq!(slot.record().failures, failures, "{ending:?}");
     }
