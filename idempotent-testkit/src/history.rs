@@ -111,7 +111,7 @@ impl History {
     }
 
     /// What is recorded of an operation that is in progress somewhere, as
-    /// [`Inspect::list`](idempotent_core::Inspect::list) shows it.
+    /// [`Inspect::list`] shows it.
     #[must_use]
     pub fn of(entry: &Entry) -> Self {
         Self {
