@@ -34,7 +34,7 @@ const PARKING: Duration = Duration::from_secs(10);
 /// Finishes operations that were begun, and that nobody has called again.
 ///
 /// A client that dies in the middle of an operation may never retry it. A completer looks for operations
-/// that keep their arguments (`completer = true` in the attribute, [`Operation::input`]), and calls them
+/// that keep their arguments (`completer = true` in the attribute, [`Operation::input`](crate::Operation::input)), and calls them
 /// again with those: with the same key, through the same engine, on the same path as a client's retry. So
 /// an operation with [steps](crate::Attempt::step) goes on from its last recovery point.
 ///

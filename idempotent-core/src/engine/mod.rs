@@ -343,7 +343,7 @@ impl EngineBuilder {
 
     /// The largest encoded result that is kept, in bytes: 1 MiB. The value of an operation with a
     /// larger one is returned, and later calls get
-    /// [`Error::ResultUnavailable`](crate::Error::ResultUnavailable).
+    /// [`Error::ResultUnavailable`].
     pub const fn max_result(mut self, bytes: usize) -> Self {
         self.policy.max_result = bytes;
         self
