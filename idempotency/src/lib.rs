@@ -94,6 +94,7 @@
 //! | `metrics` | | counts events with the `metrics` facade |
 //! | `postgres` | | the PostgreSQL store |
 //! | `redis` | | the Redis and Valkey store |
+//! | `redis-streams` | | consumers of Redis Streams |
 //! | `sqlite` | | the embedded durable store: one file, no set-up |
 //! | `sqlx` | | transactions of `sqlx` on the PostgreSQL store; needs Rust 1.94 |
 //! | `uuid` | | keys that are `uuid::Uuid` |

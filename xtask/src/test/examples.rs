@@ -89,6 +89,16 @@ static EXAMPLES: &[Example] = &[
             "Each transfer happened once, and no money came or went.",
         ],
     },
+    Example {
+        package: "worker",
+        args: &[],
+        says: &[
+            "deliveries",
+            "rows                 | 200",
+            "dead letters         |   2",
+            "Each of 200 messages took effect once, and none was lost.",
+        ],
+    },
 ];
 
 /// One run of an example program.

@@ -1,0 +1,4 @@
+//! Brokers, each behind a feature.
+
+#[cfg(feature = "redis-streams")]
+pub mod redis;
