@@ -31,6 +31,8 @@ pub(crate) enum Section {
     Transactions,
     /// A recorded step, on each store.
     Steps,
+    /// Messages that write a row each, beside a loop by hand.
+    Consumer,
     /// First calls while a million expired records are purged, in a file and on a PostgreSQL server.
     Purge,
     /// What the attribute costs the compiler.

