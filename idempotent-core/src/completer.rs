@@ -18,7 +18,7 @@ use crate::protocol::{Claim, ClaimRequest, Release, ReleaseMode};
 use crate::record::{Ending, Payload, Record, State};
 use crate::store::{Entry, Inspect, Page, Query, Store};
 use crate::sync::time::sleep;
-use crate::task::TaskHandle;
+use crate::task::{TaskHandle, doubling};
 
 const BACKOFF: Duration = Duration::from_secs(60);
 const BATCH: usize = 100;
@@ -119,10 +119,15 @@ pub struct Pass {
 
 /// What is to be done about a record.
 enum Next {
-    Call(Handler, Payload),
-    Park,
+    Act(Act),
     Unknown,
     Wait,
+}
+
+/// What takes a task of its own.
+enum Act {
+    Call(Handler, Payload),
+    Park,
 }
 
 /// What came of it.
@@ -131,6 +136,7 @@ enum Done {
     Failed,
     Finished,
     Parked,
+    /// Another attempt has begun meanwhile.
     Waiting,
 }
 
@@ -274,18 +280,24 @@ impl<S: Inspect + Store> Completer<S> {
     /// Does what is to be done about the records of `page`, a few at a time.
     async fn call(&self, page: &Page, calls: &mut JoinSet<Done>, pass: &mut Pass) {
         for entry in &page.entries {
-            let next = self.next(entry, page.now);
-            if matches!(next, Next::Unknown) {
-                pass.unknown.insert(entry.key.scope().into_owned());
-                continue;
-            }
+            let act = match self.next(entry, page.now) {
+                Next::Act(act) => act,
+                Next::Unknown => {
+                    pass.unknown.insert(entry.key.scope().into_owned());
+                    continue;
+                }
+                Next::Wait => {
+                    pass.waiting += 1;
+                    continue;
+                }
+            };
             while calls.len() >= self.concurrency.max(1)
                 && let Some(done) = calls.join_next().await
             {
                 pass.count(done.unwrap_or(Done::Failed));
             }
             let (completer, entry) = (self.clone(), entry.clone());
-            calls.spawn(async move { completer.act(&entry, next).await });
+            calls.spawn(async move { completer.act(&entry, act).await });
         }
     }
 
@@ -303,21 +315,19 @@ impl<S: Inspect + Store> Completer<S> {
             return Next::Unknown;
         };
         if record.attempt >= self.max_attempts {
-            return Next::Park;
+            return Next::Act(Act::Park);
         }
-        let doublings = 2_u32.saturating_pow(record.attempt - 1);
-        let pause = self.backoff.saturating_mul(doublings).min(LONGEST_BACKOFF);
+        let pause = doubling(self.backoff, LONGEST_BACKOFF, record.attempt);
         if now.since(record.fence.granted_at()) < pause {
             return Next::Wait;
         }
-        Next::Call(Arc::clone(handler), input)
+        Next::Act(Act::Call(Arc::clone(handler), input))
     }
 
-    async fn act(&self, entry: &Entry, next: Next) -> Done {
-        match next {
-            Next::Call(handler, input) => self.finish(entry, &handler, &input).await,
-            Next::Park => self.park(entry).await.unwrap_or(Done::Failed),
-            Next::Unknown | Next::Wait => Done::Waiting,
+    async fn act(&self, entry: &Entry, act: Act) -> Done {
+        match act {
+            Act::Call(handler, input) => self.finish(entry, &handler, &input).await,
+            Act::Park => self.park(entry).await.unwrap_or(Done::Failed),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::engine::{EventKind, Events, Jitter, Observer};
 use crate::error::StoreError;
 use crate::store::TransactionalStore;
 use crate::sync::time::sleep;
-use crate::task::TaskHandle;
+use crate::task::{TaskHandle, doubling};
 
 const BATCH: usize = 100;
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -238,7 +238,8 @@ where
                         relayed.failed += 1;
                         let detail = format!("attempt {attempt}: {error}");
                         self.events.emit(EventKind::RelayFailed, "", None, &detail);
-                        self.store.put_back(number, pause(attempt)).await?;
+                        let pause = doubling(PAUSE.0, PAUSE.1, attempt);
+                        self.store.put_back(number, pause).await?;
                     }
                 }
             }
@@ -276,12 +277,6 @@ where
     {
         TaskHandle::spawn(self.run())
     }
-}
-
-/// How long to wait after so many attempts.
-fn pause(attempts: u32) -> Duration {
-    let doublings = 2_u32.saturating_pow(attempts.saturating_sub(1));
-    PAUSE.0.saturating_mul(doublings).min(PAUSE.1)
 }
 
 impl<S: fmt::Debug, P> fmt::Debug for Relay<S, P> {

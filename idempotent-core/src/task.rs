@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -34,4 +35,11 @@ impl Drop for TaskHandle {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// How long to wait after so many attempts: `first`, twice as long after each further one, and never longer
+/// than `longest`.
+pub(crate) fn doubling(first: Duration, longest: Duration, attempts: u32) -> Duration {
+    let times = 2_u32.saturating_pow(attempts.saturating_sub(1));
+    first.saturating_mul(times).min(longest)
 }

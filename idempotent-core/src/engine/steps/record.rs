@@ -70,9 +70,8 @@ impl Open<'_> {
 
     /// `value`, as the record is to keep it.
     pub(super) fn encode<T: Serialize>(&self, value: &T) -> Result<Step, Error> {
-        let (log, rules) = self.attempt.log()?;
-        drop(log);
         let (call, _) = self.attempt.held().ok_or(Error::NoEngine)?;
+        let rules = call.rules();
         let step = || self.name.to_owned();
         let payload = call
             .encode_any(value)
@@ -157,8 +156,8 @@ impl Attempt {
 
     /// Takes note that the step `name` ran, and is not recorded.
     pub(super) fn unrecorded(&self, name: &str) {
-        self.stop(Stop::Unrecorded(name.to_owned()));
         if let Ok((mut log, _)) = self.log() {
+            log.stop(Stop::Unrecorded(name.to_owned()));
             log.refuse();
         }
     }
