@@ -92,7 +92,9 @@
 //! | `http-client` | | retries on the client's side, with a key for each request |
 //! | `macros` | yes | the attribute [`idempotent`](macro@idempotent) |
 //! | `metrics` | | counts events with the `metrics` facade |
+//! | `nats` | | consumers of NATS JetStream |
 //! | `postgres` | | the PostgreSQL store |
+//! | `rabbitmq` | | consumers of RabbitMQ |
 //! | `redis` | | the Redis and Valkey store |
 //! | `redis-streams` | | consumers of Redis Streams |
 //! | `sqlite` | | the embedded durable store: one file, no set-up |

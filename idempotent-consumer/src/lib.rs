@@ -51,7 +51,9 @@
 //! # Brokers
 //!
 //! A broker is a [`Source`] of deliveries, each of which has a [`Settle`]; the documentation of that trait has one for
-//! brokers with a visibility timeout. Redis Streams is behind the feature `redis-streams`. [`TestBroker`] is a broker in memory that does what real ones do at their worst.
+//! brokers with a visibility timeout. RabbitMQ is behind the feature `rabbitmq`, NATS JetStream behind `nats`, Redis Streams
+//! behind `redis-streams`: see [`brokers`]. [`TestBroker`] is a broker in memory that does what real ones do at their
+//! worst.
 //!
 //! A consumer that acknowledges before the message has taken effect cannot be idempotent: turn automatic acknowledgement
 //! off. In brokers that commit positions, as Kafka does, acknowledge the part of a partition that is finished without

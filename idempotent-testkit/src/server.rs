@@ -9,9 +9,11 @@
 #![cfg(unix)]
 
 mod cluster;
+mod nats;
 mod postgres;
 mod process;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod resp;
 mod start;
@@ -21,8 +23,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use self::cluster::RedisCluster;
+pub use self::nats::NatsServer;
 pub use self::postgres::{PgBouncer, PostgresBuilder, PostgresServer};
 pub use self::proxy::{Cut, Proxy};
+pub use self::rabbitmq::RabbitServer;
 pub use self::redis::{CommandStats, RedisBuilder, RedisServer};
 
 /// Where a server listens.

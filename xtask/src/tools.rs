@@ -22,7 +22,7 @@ struct Tool {
     oldest: Version,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         program: "redis-server",
         package: "redis-server",
@@ -42,6 +42,21 @@ const TOOLS: [Tool; 3] = [
         package: "pgbouncer",
         folder: Some("/usr/sbin"),
         oldest: Version::new(1, 12),
+    },
+    Tool {
+        // The server itself tells its version only by starting.
+        program: "rabbitmqctl",
+        package: "rabbitmq-server",
+        folder: Some("/usr/sbin"),
+        // The oldest that the tests were run with.
+        oldest: Version::new(3, 10),
+    },
+    Tool {
+        program: "nats-server",
+        package: "nats-server",
+        folder: Some("/usr/sbin"),
+        // The oldest that the tests were run with.
+        oldest: Version::new(2, 9),
     },
 ];
 
@@ -142,7 +157,10 @@ impl Version {
     fn read(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
         words.find_map(|word| {
-            let word = word.strip_prefix("v=").unwrap_or(word);
+            let word = ["v=", "v"]
+                .iter()
+                .find_map(|v| word.strip_prefix(v))
+                .unwrap_or(word);
             // A version that is not released yet is `18beta1`.
             let mut parts = word.split('.').map(|part| {
                 let end = part.find(|c: char| !c.is_ascii_digit());
@@ -241,6 +259,8 @@ mod tests {
                 "PgBouncer 1.18.0\nlibevent 2.1.12",
                 Some(Version::new(1, 18)),
             ),
+            ("3.10.8", Some(Version::new(3, 10))),
+            ("nats-server: v2.9.10", Some(Version::new(2, 9))),
             ("v=seven.0", None),
         ] {
             assert_eq!(Version::read(text), version, "{text}");
