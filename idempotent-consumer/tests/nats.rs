@@ -22,7 +22,7 @@ use idempotent_core::{Engine, MemoryStore};
 use idempotent_testkit::server::NatsServer;
 use tokio::time::{sleep, timeout};
 
-const VISIBILITY: Duration = Duration::from_millis(600);
+const VISIBILITY: Duration = Duration::from_secs(1);
 /// The server's own deduplication, which would do the consumer's work and drop what is sent back, is over
 /// after this.
 const WINDOW: Duration = Duration::from_millis(100);

@@ -33,7 +33,7 @@ pub(crate) struct TestArgs {
 /// The checks, in the order in which they run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Step {
-    /// Install what the tests need: a C compiler, Redis, PostgreSQL, PgBouncer.
+    /// Install what the tests need: a C compiler, Redis, PostgreSQL, PgBouncer, RabbitMQ, NATS.
     Tools,
     /// Check the format.
     Fmt,
