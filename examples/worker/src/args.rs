@@ -10,6 +10,8 @@ const EXAMPLES: &str = "\
 Examples:
   worker                                       a broker in memory, and consumers that are cut off
   worker --broker redis://localhost/           Redis Streams, and processes that die of SIGKILL
+  worker --broker amqp://localhost/%2f         the same with RabbitMQ
+  worker --broker nats://localhost             the same with NATS JetStream
   worker --messages 10000 --kill-every 1000    more of them, and a kill each second
 
 Exit status: 0 if each message took effect once; else 1.";
@@ -18,7 +20,7 @@ Exit status: 0 if each message took effect once; else 1.";
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Where the messages are: `test`, a broker in memory, or `redis://HOST/`
+    /// Where the messages are: `test`, a broker in memory, or the URL of one that is built in
     #[arg(long, global = true, default_value = "test")]
     pub(crate) broker: Broker,
 
@@ -51,22 +53,48 @@ pub(crate) enum Role {
 /// Where the messages are.
 #[derive(Clone, Debug)]
 pub(crate) enum Broker {
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "it is not built in")
-    )]
+    #[cfg(feature = "nats")]
+    Nats(String),
+    #[cfg(feature = "rabbitmq")]
+    RabbitMq(String),
+    #[cfg(feature = "redis")]
     Redis(String),
     Test,
 }
+
+/// What `--broker` takes.
+const BUILT_IN: &[&str] = &[
+    "`test`",
+    #[cfg(feature = "redis")]
+    "`redis://..`",
+    #[cfg(feature = "rabbitmq")]
+    "`amqp://..`",
+    #[cfg(feature = "nats")]
+    "`nats://..`",
+];
 
 impl FromStr for Broker {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        match scheme {
             None if text == "test" => Ok(Self::Test),
-            Some(("redis" | "redis+unix", _)) => Ok(Self::Redis(text.into())),
-            _ => Err("use `test` or `redis://..`".into()),
+            #[cfg(feature = "nats")]
+            Some("nats") => Ok(Self::Nats(text.into())),
+            #[cfg(not(feature = "nats"))]
+            Some("nats") => Err("it is not built in; build with `--features nats`".into()),
+            #[cfg(feature = "rabbitmq")]
+            Some("amqp") => Ok(Self::RabbitMq(text.into())),
+            #[cfg(not(feature = "rabbitmq"))]
+            Some("amqp") => Err("it is not built in; build with `--features rabbitmq`".into()),
+            #[cfg(feature = "redis")]
+            Some("redis" | "redis+unix") => Ok(Self::Redis(text.into())),
+            #[cfg(not(feature = "redis"))]
+            Some("redis" | "redis+unix") => {
+                Err("it is not built in; build with `--features redis`".into())
+            }
+            _ => Err(format!("use {}", BUILT_IN.join(" or "))),
         }
     }
 }

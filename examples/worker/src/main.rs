@@ -5,12 +5,15 @@
 //! commit. Some messages are poison, and are put aside.
 
 mod args;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod brokers;
 mod ledger;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod processes;
 mod report;
 mod tasks;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,32 +47,47 @@ async fn main() -> ExitCode {
 /// Returns whether each message took effect once.
 async fn run(args: &Args) -> Result<bool, BoxError> {
     if let Some(Role::Consume { ledger }) = &args.role {
-        return consume(args, &Ledger::open(ledger)?).await;
+        return consume(args, ledger).await.map(|()| true);
     }
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("ledger.sqlite");
     let ledger = Ledger::open(&path)?;
     let report = match &args.broker {
         Broker::Test => tasks::run(args, &ledger).await?,
+        #[cfg(feature = "nats")]
+        Broker::Nats(url) => {
+            processes::run::<brokers::nats::Nats>(args, url, &ledger, &path).await?
+        }
+        #[cfg(feature = "rabbitmq")]
+        Broker::RabbitMq(url) => {
+            processes::run::<brokers::rabbitmq::RabbitMq>(args, url, &ledger, &path).await?
+        }
         #[cfg(feature = "redis")]
-        Broker::Redis(url) => processes::run(args, url, &ledger, &path).await?,
-        #[cfg(not(feature = "redis"))]
-        Broker::Redis(_) => {
-            return Err("Redis is not built in; build with `--features redis`".into());
+        Broker::Redis(url) => {
+            processes::run::<brokers::redis::Redis>(args, url, &ledger, &path).await?
         }
     };
     println!("{report}");
     Ok(report.is_good())
 }
 
-async fn consume(args: &Args, ledger: &Ledger) -> Result<bool, BoxError> {
+/// Is one of the consumers.
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
+    expect(clippy::unused_async, reason = "no broker is built in")
+)]
+async fn consume(args: &Args, path: &Path) -> Result<(), BoxError> {
     match &args.broker {
+        #[cfg(feature = "nats")]
+        Broker::Nats(url) => processes::consume::<brokers::nats::Nats>(url, path).await,
+        #[cfg(feature = "rabbitmq")]
+        Broker::RabbitMq(url) => processes::consume::<brokers::rabbitmq::RabbitMq>(url, path).await,
         #[cfg(feature = "redis")]
-        Broker::Redis(url) => {
-            processes::consume(url, ledger).await?;
-            Ok(true)
+        Broker::Redis(url) => processes::consume::<brokers::redis::Redis>(url, path).await,
+        Broker::Test => {
+            let path = path.display();
+            Err(format!("{path}: a process of its own needs a broker of its own").into())
         }
-        _ => Err("a process of its own needs a broker of its own: `--broker redis://..`".into()),
     }
 }
 

@@ -30,16 +30,28 @@ fn consumers_that_are_cut_off_lose_nothing() {
 }
 
 /// The same with processes.
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+fn run_processes(url: &str) {
+    run(&["--broker", url, "--messages", "200", "--kill-every", "400"]);
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn consumers_of_nats_that_are_killed_lose_nothing() {
+    let server = idempotent_testkit::server::NatsServer::start().unwrap();
+    run_processes(server.url());
+}
+
+#[cfg(feature = "rabbitmq")]
+#[test]
+fn consumers_of_rabbitmq_that_are_killed_lose_nothing() {
+    let server = idempotent_testkit::server::RabbitServer::start().unwrap();
+    run_processes(&server.url());
+}
+
 #[cfg(feature = "redis")]
 #[test]
-fn consumers_that_are_killed_lose_nothing() {
+fn consumers_of_redis_that_are_killed_lose_nothing() {
     let server = idempotent_testkit::server::RedisServer::start().unwrap();
-    run(&[
-        "--broker",
-        server.url(),
-        "--messages",
-        "200",
-        "--kill-every",
-        "400",
-    ]);
+    run_processes(server.url());
 }

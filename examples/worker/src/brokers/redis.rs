@@ -1,0 +1,73 @@
+//! Redis Streams.
+
+use idempotency::BoxError;
+use idempotency::consumer::Message;
+use idempotency::consumer::brokers::redis::RedisStream;
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamInfoGroupsReply, StreamPendingReply};
+use redis::{AsyncCommands, Client};
+use tokio::signal::ctrl_c;
+
+use super::{Queue, VISIBILITY};
+use crate::ledger::Ledger;
+use crate::worker;
+
+const STREAM: &str = "worker";
+const GROUP: &str = "ledger";
+const DEAD_LETTERS: &str = "worker:dead";
+
+pub(crate) struct Redis {
+    stream: RedisStream,
+    connection: MultiplexedConnection,
+}
+
+impl Queue for Redis {
+    async fn connect(url: &str) -> Result<Self, BoxError> {
+        let client = Client::open(url)?;
+        let connection = client.get_multiplexed_async_connection().await?;
+        let stream = RedisStream::new(client, STREAM, GROUP);
+        Ok(Self {
+            stream: stream.dead_letters(DEAD_LETTERS).visibility(VISIBILITY),
+            connection,
+        })
+    }
+
+    async fn prepare(&self) -> Result<(), BoxError> {
+        let mut connection = self.connection.clone();
+        connection.del::<_, ()>(&[STREAM, DEAD_LETTERS]).await?;
+        drop(self.stream.open().await?);
+        Ok(())
+    }
+
+    async fn publish(&self, message: &Message) -> Result<(), BoxError> {
+        self.stream.publish(message).await?;
+        Ok(())
+    }
+
+    /// What was not delivered yet, and what was not acknowledged.
+    async fn left(&self) -> Result<usize, BoxError> {
+        let mut connection = self.connection.clone();
+        let groups: StreamInfoGroupsReply = connection.xinfo_groups(STREAM).await?;
+        let lag = groups
+            .groups
+            .first()
+            .and_then(|group| group.lag)
+            .unwrap_or_default();
+        let pending: StreamPendingReply = connection.xpending(STREAM, GROUP).await?;
+        Ok(lag
+            + match pending {
+                StreamPendingReply::Data(data) => data.count,
+                _ => 0,
+            })
+    }
+
+    async fn dead(&self) -> Result<usize, BoxError> {
+        Ok(self.connection.clone().xlen(DEAD_LETTERS).await?)
+    }
+
+    async fn consume(&self, ledger: &Ledger) -> Result<(), BoxError> {
+        let shutdown = async { _ = ctrl_c().await };
+        let source = self.stream.open().await?;
+        Ok(worker(ledger)?.run(source, shutdown).await?)
+    }
+}
