@@ -11,7 +11,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::common::World;
 use crate::cost::Quiet;
-use crate::transactions::{Driver, Failure, Shop, through, with_both_drivers};
+use crate::transactions::{
+    Driver, Failure, Shop, cut_with_all_that_was_sent, through, with_both_drivers,
+};
 
 impl<D: Driver> Shop<D> {
     /// Writes an order in a step of its own.
@@ -125,7 +127,7 @@ async fn a_step_whose_commit_was_not_answered_is_looked_up<D: Driver>() {
         shop.create_step("0", |_| {}).await.unwrap();
         let cut_once = |run| {
             if run == 2 {
-                proxy.cut(cut);
+                cut_with_all_that_was_sent(proxy, cut);
             }
         };
         shop.create_step("1", cut_once).await.unwrap();

@@ -497,7 +497,7 @@ async fn a_commit_whose_answer_was_lost_is_found_out<D: Driver>() {
         let body = |mut tx: Lent<D::Transaction>| async move {
             let run = shop.write(&mut tx, "1").await?;
             if run == 2 {
-                proxy.cut(cut);
+                cut_with_all_that_was_sent(proxy, cut);
             }
             Ok::<_, Failure>(Outcome::new(run))
         };
@@ -510,6 +510,12 @@ async fn a_commit_whose_answer_was_lost_is_found_out<D: Driver>() {
         assert_eq!((shop.orders().await, shop.runs()), (2, 1 + runs), "{cut:?}");
         assert!(shop.create("1").await.unwrap().is_replayed());
     }
+}
+
+/// Cuts, and not before the server has got what the driver sends without waiting for a reply.
+pub(crate) fn cut_with_all_that_was_sent(proxy: &Proxy, cut: Cut) {
+    proxy.delay_replies(Duration::from_millis(100));
+    proxy.cut(cut);
 }
 
 /// The URL of a server behind a proxy.
