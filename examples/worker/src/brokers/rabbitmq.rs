@@ -22,21 +22,27 @@ const DEAD_LETTERS: &str = "worker.dead";
 const DELIVERY_LIMIT: i32 = 1_000_000;
 
 pub(crate) struct RabbitMq {
+    url: String,
     queue: RabbitQueue,
-    channel: Channel,
-    _connection: Connection,
 }
 
 impl RabbitMq {
+    /// Looks at a queue, over a connection of its own: one that was kept could be lost meanwhile.
     async fn look_at(&self, queue: &str) -> Result<Declared, BoxError> {
+        let (_connection, channel) = self.open().await?;
         let passive = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
         };
-        let looked = self
-            .channel
-            .queue_declare(queue.into(), passive, FieldTable::default());
+        let looked = channel.queue_declare(queue.into(), passive, FieldTable::default());
         Ok(looked.await?)
+    }
+
+    async fn open(&self) -> Result<(Connection, Channel), BoxError> {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&self.url, properties).await?;
+        let channel = connection.create_channel().await?;
+        Ok((connection, channel))
     }
 
     async fn ready(&self, queue: &str) -> Result<usize, BoxError> {
@@ -46,25 +52,24 @@ impl RabbitMq {
 
 impl Queue for RabbitMq {
     async fn connect(url: &str) -> Result<Self, BoxError> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         Ok(Self {
+            url: url.to_owned(),
             queue: RabbitQueue::new(url, QUEUE).dead_letters_to("", DEAD_LETTERS),
-            channel: connection.create_channel().await?,
-            _connection: connection,
         })
     }
 
     async fn prepare(&self) -> Result<(), BoxError> {
+        let (_connection, channel) = self.open().await?;
         for queue in [QUEUE, DEAD_LETTERS] {
             let always = QueueDeleteOptions::default();
-            self.channel.queue_delete(queue.into(), always).await?;
+            channel.queue_delete(queue.into(), always).await?;
             let mut arguments = FieldTable::default();
             let kind = AMQPValue::LongString("quorum".into());
             arguments.insert("x-queue-type".into(), kind);
             let limit = AMQPValue::LongInt(DELIVERY_LIMIT);
             arguments.insert("x-delivery-limit".into(), limit);
             let durable = QueueDeclareOptions::durable();
-            let declared = self.channel.queue_declare(queue.into(), durable, arguments);
+            let declared = channel.queue_declare(queue.into(), durable, arguments);
             declared.await?;
         }
         Ok(())
@@ -82,7 +87,7 @@ impl Queue for RabbitMq {
     /// What consumers had is ready again, as soon as the server has noticed that they are gone.
     async fn left_behind(&self) -> Result<usize, BoxError> {
         while self.look_at(QUEUE).await?.consumer_count() > 0 {
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(100)).await;
         }
         self.left().await
     }

@@ -17,23 +17,29 @@ const GROUP: &str = "ledger";
 const DEAD_LETTERS: &str = "worker:dead";
 
 pub(crate) struct Redis {
+    client: Client,
     stream: RedisStream,
-    connection: MultiplexedConnection,
+}
+
+impl Redis {
+    /// A new connection: one that was kept could be lost meanwhile.
+    async fn open(&self) -> Result<MultiplexedConnection, BoxError> {
+        Ok(self.client.get_multiplexed_async_connection().await?)
+    }
 }
 
 impl Queue for Redis {
     async fn connect(url: &str) -> Result<Self, BoxError> {
         let client = Client::open(url)?;
-        let connection = client.get_multiplexed_async_connection().await?;
-        let stream = RedisStream::new(client, STREAM, GROUP);
+        let stream = RedisStream::new(client.clone(), STREAM, GROUP);
         Ok(Self {
+            client,
             stream: stream.dead_letters(DEAD_LETTERS).visibility(VISIBILITY),
-            connection,
         })
     }
 
     async fn prepare(&self) -> Result<(), BoxError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.open().await?;
         connection.del::<_, ()>(&[STREAM, DEAD_LETTERS]).await?;
         drop(self.stream.open().await?);
         Ok(())
@@ -46,7 +52,7 @@ impl Queue for Redis {
 
     /// What was not delivered yet, and what was not acknowledged.
     async fn left(&self) -> Result<usize, BoxError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.open().await?;
         let groups: StreamInfoGroupsReply = connection.xinfo_groups(STREAM).await?;
         let lag = groups
             .groups
@@ -62,7 +68,7 @@ impl Queue for Redis {
     }
 
     async fn dead(&self) -> Result<usize, BoxError> {
-        Ok(self.connection.clone().xlen(DEAD_LETTERS).await?)
+        Ok(self.open().await?.xlen(DEAD_LETTERS).await?)
     }
 
     async fn consume(&self, ledger: &Ledger) -> Result<(), BoxError> {
