@@ -23,7 +23,7 @@ use idempotency::{BoxError, Engine, Lent};
 
 use crate::args::{Args, Broker, Role};
 use crate::ledger::Ledger;
-use crate::report::Report;
+use crate::report::{Report, Seen};
 
 /// What a message says that nobody can handle.
 const POISON: &str = "poison";
@@ -91,28 +91,26 @@ async fn consume(args: &Args, path: &Path) -> Result<(), BoxError> {
     }
 }
 
-/// What consumes: each message writes a row, in one commit with its record.
-fn worker(ledger: &Ledger) -> Result<Worker<impl Mode<Value = ()> + use<>>, BoxError> {
+/// What consumes.
+fn consumer(ledger: &Ledger) -> Result<Consumer, BoxError> {
     let engine = Engine::new(ledger.store().clone());
-    let consumer = Consumer::builder(engine, "worker.ledger")
-        .max_attempts(ATTEMPTS)
-        .backoff(Backoff::new(
-            Duration::from_millis(50),
-            Duration::from_millis(200),
-        ))
-        .build()?;
+    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
+    let builder = Consumer::builder(engine, "worker.ledger").backoff(backoff);
+    Ok(builder.max_attempts(ATTEMPTS).build()?)
+}
+
+/// What it does: each message writes a row, in one commit with its record.
+fn worker(consumer: &Consumer, ledger: &Ledger) -> Worker<impl Mode<Value = ()> + use<>> {
     let store = ledger.store().clone();
-    Ok(
-        consumer.transactional(store, |tx: Lent<_>, message: Message, _| async move {
-            if message.body.starts_with(POISON.as_bytes()) {
-                return Err(HandlerError::retryable("nobody can handle this"));
-            }
-            ledger::write(&tx, &message)?;
-            // Time to be killed in.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            Ok(())
-        }),
-    )
+    consumer.transactional(store, |tx: Lent<_>, message: Message, _| async move {
+        if message.body.starts_with(POISON.as_bytes()) {
+            return Err(HandlerError::retryable("nobody can handle this"));
+        }
+        ledger::write(&tx, &message)?;
+        // Time to be killed in.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        Ok(())
+    })
 }
 
 /// All messages, each twice.

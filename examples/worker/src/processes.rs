@@ -64,7 +64,7 @@ pub(crate) async fn run<Q: Queue>(
     Ok(Report {
         published,
         messages: args.messages,
-        deliveries: None,
+        seen: None,
         kills,
         rows: ledger.rows()?,
         dead_letters: queue.dead().await?,

@@ -11,13 +11,23 @@ use crate::ledger::Rows;
 pub(crate) struct Report {
     pub(crate) published: usize,
     pub(crate) messages: u32,
-    /// As far as the broker counts them.
-    pub(crate) deliveries: Option<u64>,
+    /// Nobody has seen it all where consumers are processes: they take their counts along.
+    pub(crate) seen: Option<Seen>,
     pub(crate) kills: usize,
     pub(crate) rows: Rows,
     pub(crate) dead_letters: usize,
     /// What the broker still has.
     pub(crate) left: usize,
+}
+
+/// What the broker and the consumers have counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) deliveries: u64,
+    /// Of messages that had taken effect before.
+    pub(crate) duplicates: u64,
+    /// After failures.
+    pub(crate) retries: u64,
 }
 
 impl Report {
@@ -34,12 +44,15 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        let deliveries = self
-            .deliveries
-            .map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let seen = |count: fn(Seen) -> u64| {
+            let count = self.seen.map(count);
+            count.map_or_else(|| "-".to_owned(), |count| count.to_string())
+        };
         let rows = [
             ("published", self.published.to_string()),
-            ("deliveries", deliveries),
+            ("deliveries", seen(|seen| seen.deliveries)),
+            ("duplicates", seen(|seen| seen.duplicates)),
+            ("retries", seen(|seen| seen.retries)),
             ("consumers killed", self.kills.to_string()),
             ("rows", self.rows.rows.to_string()),
             ("messages with a row", self.rows.messages.to_string()),

@@ -4,13 +4,13 @@
 use std::future::pending;
 
 use idempotency::BoxError;
-use idempotency::consumer::{Mode, TestBroker, Worker};
+use idempotency::consumer::{EventKind, Mode, TestBroker, Worker};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::args::Args;
 use crate::ledger::Ledger;
-use crate::{Report, messages, worker};
+use crate::{Report, Seen, consumer, messages, worker};
 
 pub(crate) async fn run(args: &Args, ledger: &Ledger) -> Result<Report, BoxError> {
     let broker = TestBroker::new().reordering().losing_acks(5);
@@ -19,7 +19,8 @@ pub(crate) async fn run(args: &Args, ledger: &Ledger) -> Result<Report, BoxError
         broker.publish(message);
         published += 1;
     }
-    let worker = worker(ledger)?;
+    let consumer = consumer(ledger)?;
+    let worker = worker(&consumer, ledger);
     let mut consumers: Vec<_> = (0..args.consumers)
         .map(|_| start(&broker, &worker))
         .collect();
@@ -37,10 +38,15 @@ pub(crate) async fn run(args: &Args, ledger: &Ledger) -> Result<Report, BoxError
     for consumer in &consumers {
         consumer.abort();
     }
+    let counts = consumer.counts();
     Ok(Report {
         published,
         messages: args.messages,
-        deliveries: Some(broker.counts().delivered),
+        seen: Some(Seen {
+            deliveries: broker.counts().delivered,
+            duplicates: counts.of(EventKind::Duplicate),
+            retries: counts.of(EventKind::Failed),
+        }),
         kills,
         rows: ledger.rows()?,
         dead_letters: broker.dead_letters().len(),

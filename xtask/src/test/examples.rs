@@ -94,6 +94,8 @@ static EXAMPLES: &[Example] = &[
         args: &[],
         says: &[
             "deliveries",
+            "duplicates",
+            "retries",
             "rows                | 200",
             "dead letters",
             "Each of 200 messages took effect once, and none was lost.",

@@ -12,7 +12,7 @@ use tokio::signal::ctrl_c;
 
 use super::{Queue, VISIBILITY};
 use crate::ledger::Ledger;
-use crate::worker;
+use crate::{consumer, worker};
 
 const STREAM: &str = "worker";
 const SUBJECT: &str = "worker.orders";
@@ -80,7 +80,8 @@ impl Queue for Nats {
     async fn consume(&self, ledger: &Ledger) -> Result<(), BoxError> {
         let shutdown = async { _ = ctrl_c().await };
         let source = self.stream.open().await?;
-        Ok(worker(ledger)?.run(source, shutdown).await?)
+        let worker = worker(&consumer(ledger)?, ledger);
+        Ok(worker.run(source, shutdown).await?)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::Queue;
 use crate::ledger::Ledger;
-use crate::worker;
+use crate::{consumer, worker};
 
 const QUEUE: &str = "worker";
 const DEAD_LETTERS: &str = "worker.dead";
@@ -99,6 +99,7 @@ impl Queue for RabbitMq {
     async fn consume(&self, ledger: &Ledger) -> Result<(), BoxError> {
         let shutdown = async { _ = ctrl_c().await };
         let source = self.queue.open().await?;
-        Ok(worker(ledger)?.run(source, shutdown).await?)
+        let worker = worker(&consumer(ledger)?, ledger);
+        Ok(worker.run(source, shutdown).await?)
     }
 }

@@ -10,7 +10,7 @@ use tokio::signal::ctrl_c;
 
 use super::{Queue, VISIBILITY};
 use crate::ledger::Ledger;
-use crate::worker;
+use crate::{consumer, worker};
 
 const STREAM: &str = "worker";
 const GROUP: &str = "ledger";
@@ -74,6 +74,7 @@ impl Queue for Redis {
     async fn consume(&self, ledger: &Ledger) -> Result<(), BoxError> {
         let shutdown = async { _ = ctrl_c().await };
         let source = self.stream.open().await?;
-        Ok(worker(ledger)?.run(source, shutdown).await?)
+        let worker = worker(&consumer(ledger)?, ledger);
+        Ok(worker.run(source, shutdown).await?)
     }
 }
