@@ -8,9 +8,9 @@ use super::installation::{INSTALL, PROGRAM};
 use crate::server::ServerError;
 use crate::server::process::Process;
 
-/// How often, and how long apart, a server that was asked to end is looked at.
-const ENDING_TRIES: usize = 250;
-const ENDING_PAUSE: Duration = Duration::from_millis(20);
+/// How often, and how long apart, a server that was asked to stop or to end is looked at.
+const TRIES: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The processes of one server: the one that was started, and those that it starts for its
 /// connections and its own work.
@@ -35,24 +35,19 @@ impl Cluster {
             return Ok(());
         }
         // Stopped first, so that it starts no others meanwhile.
-        self.0.pause()?;
+        self.stop_first()?;
         let children = self.children()?;
         for child in &children {
             signal(*child, Signal::KILL);
         }
         self.0.kill()?;
         // Their memory is shared, and the next server does not start before they are gone.
-        for _ in 0..ENDING_TRIES {
-            if children.iter().all(|child| has_ended(*child)) {
-                break;
-            }
-            thread::sleep(ENDING_PAUSE);
-        }
+        wait_until(|| children.iter().all(|child| has_ended(*child)));
         Ok(())
     }
 
     pub(super) fn pause(&self) -> io::Result<()> {
-        self.0.pause()?;
+        self.stop_first()?;
         for child in self.children()? {
             signal(child, Signal::STOP);
         }
@@ -64,6 +59,15 @@ impl Cluster {
             signal(child, Signal::CONT);
         }
         self.0.resume()
+    }
+
+    /// Stops the process that starts the others, and waits until it stands: on another core it may go on
+    /// for a moment after the signal, and start one more.
+    fn stop_first(&self) -> io::Result<()> {
+        self.0.pause()?;
+        let first = self.0.pid();
+        wait_until(|| status(first).is_none_or(|(state, _)| state == "T"));
+        Ok(())
     }
 
     fn children(&self) -> io::Result<Vec<Pid>> {
@@ -89,12 +93,7 @@ impl Cluster {
     fn quit(&mut self) -> io::Result<()> {
         self.resume()?;
         self.0.signal(Signal::QUIT)?;
-        for _ in 0..ENDING_TRIES {
-            if self.has_ended()? {
-                break;
-            }
-            thread::sleep(ENDING_PAUSE);
-        }
+        wait_until(|| self.has_ended().unwrap_or(true));
         Ok(())
     }
 }
@@ -109,13 +108,23 @@ impl Drop for Cluster {
     }
 }
 
+/// Waits until it is so, but not for ever.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..TRIES {
+        if is_so() {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
 fn signal(pid: Pid, signal: Signal) {
     // It may have ended by itself.
     _ = kill_process(pid, signal);
 }
 
 fn has_ended(pid: Pid) -> bool {
-    status(pid).is_none_or(|(state, _)| state == "Z")
+    status(pid).is_none_or(|(state, _)| state == "Z" || state == "X")
 }
 
 /// The state and the parent of a process, from `17 (postgres) S 12 ..`.
