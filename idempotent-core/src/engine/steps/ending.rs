@@ -7,7 +7,7 @@ use crate::engine::running::{ErrorEnd, Held};
 use crate::error::Error;
 use crate::protocol::Failures;
 use crate::record::Payload;
-use crate::sync::{MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// What becomes of the value that an operation returned.
 pub(crate) enum Returned {
@@ -87,7 +87,7 @@ impl Held {
                 return Ok(None);
             }
             let log = Log::read(&self.grant.steps)?;
-            self.run.log.get_or_init(|| log.into());
+            self.run.log.get_or_init(|| Mutex::new(log));
         }
         Ok(self.run.log.get().map(lock))
     }

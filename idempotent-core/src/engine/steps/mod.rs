@@ -27,7 +27,7 @@ use super::attempt::Run;
 use super::claim::Call;
 use crate::error::Error;
 use crate::record::Payload;
-use crate::sync::{MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How the steps of a run are matched with those that are recorded.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -307,7 +307,7 @@ impl Attempt {
             log
         } else {
             let log = Log::read(&grant.steps)?;
-            self.run.log.get_or_init(|| log.into())
+            self.run.log.get_or_init(|| Mutex::new(log))
         };
         Ok((lock(log), call.rules()))
     }
